@@ -35,7 +35,12 @@ enum ww_err ww_chunk_room_new(struct ww_chunk_room **out, struct ww_error *err)
     struct ww_chunk_room *room = ww_calloc(1, sizeof(*room));
 
     *out = room;
-    if (!room) {
+    if (room) {
+        room->recast = ww_alloc_pages(WW_CHUNK_BYTES);
+    }
+    if (!room || !room->recast) {
+        ww_free(room);
+        *out = NULL;
         return WW_FAIL_MEMORY(err, "coding a chunk");
     }
     for (unsigned u = 0; u < WW_CHUNK_SMALL; u++) {
@@ -65,6 +70,7 @@ void ww_chunk_room_free(struct ww_chunk_room *room)
 {
     if (room) {
         free_numbers(room);
+        ww_free(room->recast);
         ww_buf_release(&room->first);
         ww_buf_release(&room->second);
         ww_buf_release(&room->third);
@@ -177,26 +183,15 @@ static enum ww_err try_forms(struct ww_chunk_room *room, struct ww_chunk_type ty
     return rc;
 }
 
-enum ww_err ww_chunk_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
-                            const uint8_t *bytes, const uint8_t *prediction, size_t n,
-                            struct ww_buf *out, struct ww_error *err)
+/* The shortest of the forms, but for same and narrow. */
+static enum ww_err encode_shortest(struct ww_chunk_room *room, struct ww_chunk_type type,
+                                   const uint8_t *bytes, const uint8_t *prediction,
+                                   size_t n, size_t few, struct ww_buf *out,
+                                   struct ww_error *err)
 {
     const struct ww_buf *best = NULL;
-    size_t few = 0;
-    bool narrow = false;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = try_forms(room, type, bytes, prediction, n, err);
 
-    if (prediction && memcmp(bytes, prediction, n) == 0) {
-        return add_form(out, WW_CHUNK_SAME, err);
-    }
-    const bool may_be_few = ww_chunk_is_few(type, bytes, n, &few);
-    if (!may_be_few) {
-        rc = ww_chunk_narrow_encode(room, type, bytes, prediction, n, &narrow, out, err);
-    }
-    if (rc || narrow) {
-        return rc;
-    }
-    rc = try_forms(room, type, bytes, prediction, n, err);
     if (rc) {
         return rc;
     }
@@ -207,7 +202,7 @@ enum ww_err ww_chunk_encode(struct ww_chunk_room *room, struct ww_chunk_type typ
     if (room->third.len > 0 && ww_adaptive_pays(room->third.len, best->len)) {
         best = &room->third;
     }
-    if (may_be_few && few < best->len && few < n) {
+    if (few > 0 && few < best->len && few < n) {
         rc = add_form(out, WW_CHUNK_FEW, err);
         return rc ? rc : ww_chunk_few_encode(type, bytes, n, out, err);
     }
@@ -216,6 +211,42 @@ enum ww_err ww_chunk_encode(struct ww_chunk_room *room, struct ww_chunk_type typ
     }
     rc = add_form(out, WW_CHUNK_STORED, err);
     return rc ? rc : ww_buf_add(out, bytes, n, err);
+}
+
+static enum ww_err encode(struct ww_chunk_room *room, struct ww_chunk_type type,
+                          const uint8_t *bytes, const uint8_t *prediction, size_t n,
+                          bool may_narrow, struct ww_buf *out, struct ww_error *err)
+{
+    size_t few = 0;
+    bool narrow = false;
+    enum ww_err rc = WW_OK;
+
+    if (prediction && memcmp(bytes, prediction, n) == 0) {
+        return add_form(out, WW_CHUNK_SAME, err);
+    }
+    if (!ww_chunk_is_few(type, bytes, n, &few)) {
+        few = 0;
+        rc = may_narrow ? ww_chunk_narrow_encode(room, type, bytes, prediction, n,
+                                                 &narrow, out, err)
+                        : WW_OK;
+    }
+    return rc || narrow
+               ? rc
+               : encode_shortest(room, type, bytes, prediction, n, few, out, err);
+}
+
+enum ww_err ww_chunk_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
+                            const uint8_t *bytes, const uint8_t *prediction, size_t n,
+                            struct ww_buf *out, struct ww_error *err)
+{
+    return encode(room, type, bytes, prediction, n, true, out, err);
+}
+
+enum ww_err ww_chunk_encode_as_is(struct ww_chunk_room *room, struct ww_chunk_type type,
+                                  const uint8_t *bytes, const uint8_t *prediction,
+                                  size_t n, struct ww_buf *out, struct ww_error *err)
+{
+    return encode(room, type, bytes, prediction, n, false, out, err);
 }
 
 /* Forms that have one without tables, and the modes of that. */

@@ -16,7 +16,8 @@
  *              as in order | u8 k | k levels and the step, each the bits of a fp32
  *              | 16 tables | message
  *   7 klt      as own
- *   17 narrow   u8 dtype (0: bf16, 1: fp16) | a chunk of that, of as many numbers
+ *   17 narrow   u8 dtype (0: bf16, 1: fp16) | a chunk of that, of as many numbers, which
+ *              is not narrow itself
  *   16 adaptive  u8 mode | u8 form, one of these | what it has | message
  *        order    u8 largest exponent field of the prediction | of mode 8: u16 edge
  *        split    nothing
@@ -47,8 +48,9 @@
  * place has 0 bits for one number, 1 for two, 2 for up to four, else 4, low bits of a
  * byte first, zeros behind the last.
  *
- * narrow: numbers of fp32 that are all numbers of that dtype too (model/recode.h): they
- * are widened, and the prediction is rounded to it. Not where few could be.
+ * narrow: numbers of fp32 that are all numbers of that dtype too, or of fp16 that are all
+ * of bf16 (model/recode.h): they become what they were, and the prediction is rounded to
+ * it. Not where few could be.
  *
  * split: number rotated left by one bit, so that the sign is last; its highest byte is
  * the symbol (254 and 255 are symbol 254 and one raw bit), the lower bytes are stored as

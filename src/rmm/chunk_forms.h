@@ -30,12 +30,13 @@ struct ww_chunk_room {
     uint32_t block[WW_CHUNK_BLOCK];
     uint8_t block_contexts[WW_CHUNK_BLOCK];
     uint16_t block_latents[WW_CHUNK_BLOCK];
+    uint8_t *recast; /* WW_CHUNK_BYTES: predictions of the form narrow */
     /* For coding only, taken when first needed. */
     uint32_t *folded; /* as many numbers as a chunk can have, as the next two */
     uint8_t *contexts;
     uint8_t *symbols;
     uint8_t *words;  /* WW_CHUNK_WORDS */
-    uint8_t *narrow; /* WW_CHUNK_BYTES: numbers and, from the middle on, predictions */
+    uint8_t *narrow; /* WW_CHUNK_BYTES: numbers of that form */
     uint32_t tally[WW_CHUNK_TALLIES][WW_CHUNK_CONTEXTS][WW_LANES_SYMBOLS];
     uint64_t counts[WW_CHUNK_CONTEXTS][WW_RANS_MAX_SYMBOLS];
     struct ww_rans_push push[WW_CHUNK_CONTEXTS][WW_LANES_SYMBOLS];
@@ -92,8 +93,8 @@ enum ww_err ww_chunk_few_encode(struct ww_chunk_type type, const uint8_t *bytes,
 bool ww_chunk_few_decode(struct ww_chunk_type type, const uint8_t *coded, size_t len,
                          uint8_t *out, size_t n) WW_MUST_USE;
 
-/** Are the numbers of an F32 chunk all those of a dtype of 16 bits? Then out has the form
- *  narrow. */
+/** Are the numbers of a chunk of F32 or F16 all those of a narrower dtype? Then out has
+ * the form narrow. */
 enum ww_err ww_chunk_narrow_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
                                    const uint8_t *bytes, const uint8_t *prediction,
                                    size_t n, bool *is, struct ww_buf *out,
@@ -101,6 +102,12 @@ enum ww_err ww_chunk_narrow_encode(struct ww_chunk_room *room, struct ww_chunk_t
 bool ww_chunk_narrow_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
                             const uint8_t *coded, size_t len, const uint8_t *prediction,
                             uint8_t *out, size_t n) WW_MUST_USE;
+
+/** As ww_chunk_encode, but not as narrow. */
+enum ww_err ww_chunk_encode_as_is(struct ww_chunk_room *room, struct ww_chunk_type type,
+                                  const uint8_t *bytes, const uint8_t *prediction,
+                                  size_t n, struct ww_buf *out,
+                                  struct ww_error *err) WW_MUST_USE;
 
 /** Make the buffers that coding needs, once. */
 enum ww_err ww_chunk_room_ready(struct ww_chunk_room *room,

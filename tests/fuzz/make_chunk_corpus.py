@@ -92,6 +92,8 @@ def main():
         save(f"narrow-dense-{half}", 130, 8,
              head + bytes([6, top, 0, 3]) + levels + zero * 16 + ends)
         save(f"narrow-klt-{half}", 130, 8, head + bytes([7]) + scales + zero * 16 + ends)
+    save("narrow-f16", 1, 3, bytes([17, 0, 0]) + bytes(range(56, 62)))
+    save("narrow-f16-same", 129, 9, bytes([17, 0, 1]))
     # 8160 numbers in 32 lanes
     ends, words = ends * 8, words[:16] * 8 + random.randbytes(3000)
     for kind, low in ((64, 1), (68, 0)):

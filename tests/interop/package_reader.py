@@ -345,10 +345,11 @@ def recode(data, source, target):
 
 def decode_chunk(data, dtype, n_bytes, prediction, hints=None):
     if data[0] == 17:
-        assert dtype == "F32"
-        half = ("BF16", "F16")[data[1]]
+        half = {"F32": ("BF16", "F16"), "F16": ("BF16",)}[dtype][data[1]]
+        assert data[2] != 17
         prediction = prediction if prediction is None else recode(prediction, dtype, half)
-        return recode(decode_chunk(data[2:], half, n_bytes // 2, prediction, hints), half, dtype)
+        n_half = n_bytes // TYPES[dtype][0] * 2
+        return recode(decode_chunk(data[2:], half, n_half, prediction, hints), half, dtype)
     kind = TYPES.get(dtype)
     width = kind[0] if kind else WIDTHS.get(dtype, 1)
     form, data, mode = data[0], data[1:], 0

@@ -225,7 +225,8 @@ def dtypes(run, work, content_key):
     tuned = {k: v.float() * (1 + 1e-3 * torch.randn(v.shape)) for k, v in base.items()}
     tuned["v"][4:8] = torch.tensor([float("nan"), float("inf"), -0.0, 1e-40])
     models = {"base": base, "f32": tuned, "f16": {k: v.half() for k, v in tuned.items()},
-              "wide": {k: v.bfloat16().float() for k, v in tuned.items()}, "sealed": tuned}
+              "wide": {k: v.bfloat16().float() for k, v in tuned.items()}, "sealed": tuned,
+              "wide16": {k: v.bfloat16().half() for k, v in tuned.items()}}
     for name, tensors in models.items():
         folder = os.path.join(work, "dtypes", name)
         os.makedirs(folder)
@@ -256,7 +257,7 @@ def dtypes(run, work, content_key):
             for length, _ in part["chunks"]:
                 forms.add((name, content[at]))
                 at += length
-    assert ("wide", 17) in forms, forms
+    assert {("wide", 17), ("wide16", 17)} <= forms, forms
     print("members in F32 and F16 of a BF16 base, one of them sealed, decoded")
 
 

@@ -385,6 +385,47 @@ static void numbers_stored_wider_cost_what_they_are(void **state)
     assert_int_equal(round_trip(f, WW_DTYPE_F32, false, 0), WW_CHUNK_STORED);
 }
 
+/* BF16 in F16: what is too small for all of its bits there has fewer, and comes back. */
+static void numbers_of_bf16_in_f16_cost_what_they_are(void **state)
+{
+    struct fx *f = *state;
+    const size_t sizes[] = {100, 1000, WW_CHUNK_BYTES / 2};
+    for (size_t k = 0; k < 2 * WW_LEN(sizes); k++) {
+        const size_t n = sizes[k / 2];
+        const bool predicted = k % 2;
+        make_pair(f, n, 1e-4);
+        for (size_t i = 0; i < 10; i++) {
+            f->bytes[2 * i + 1] = (uint8_t)(0x32 + 3 * i); /* 1e-8 to infinity */
+        }
+        for (unsigned step = 0; step < 2; step++) {
+            const enum ww_dtype to = step ? WW_DTYPE_BF16 : WW_DTYPE_F16;
+            const enum ww_dtype from = step ? WW_DTYPE_F16 : WW_DTYPE_BF16;
+            ww_recode(from, to, f->bytes, f->bytes, n);
+            ww_recode(from, to, f->base, f->base, n);
+        }
+        const unsigned form = round_trip(f, WW_DTYPE_BF16, predicted, 2 * n);
+        const size_t len = f->coded.len;
+        ww_recode(WW_DTYPE_BF16, WW_DTYPE_F16, f->bytes, f->bytes, n);
+        ww_recode(WW_DTYPE_BF16, WW_DTYPE_F16, f->base, f->base, n);
+        const unsigned got = round_trip(f, WW_DTYPE_F16, predicted, 2 * n);
+        if (form == WW_CHUNK_STORED) { /* which is as short as it stands */
+            assert_int_equal(n, sizes[0]);
+            assert_int_equal(got, WW_CHUNK_STORED);
+        } else {
+            assert_int_equal(got, WW_CHUNK_NARROW);
+            assert_int_equal(f->coded.len, len + 2);
+            assert_int_equal(f->coded.data[2], form);
+        }
+        f->base[0] ^= 1; /* no number of BF16 */
+        assert_true(round_trip(f, WW_DTYPE_F16, true, 2 * n) == WW_CHUNK_NARROW ||
+                    n == sizes[0]);
+        f->bytes[198] = 1; /* one number that is not: all as they stand */
+        f->bytes[199] = 0x3c;
+        assert_int_not_equal(round_trip(f, WW_DTYPE_F16, predicted, 2 * n),
+                             WW_CHUNK_NARROW);
+    }
+}
+
 static void other_ways_to_write_narrow_chunks_are_refused(void **state)
 {
     static const struct {
@@ -393,17 +434,19 @@ static void other_ways_to_write_narrow_chunks_are_refused(void **state)
         size_t len;
         bool good;
     } cases[] = {
-        {WW_DTYPE_F32, "\21\0\0\200\77", 5, true},    /* stored, 1.0 */
-        {WW_DTYPE_F32, "\21\1\0\0\74", 5, true},      /* the same of F16 */
-        {WW_DTYPE_F32, "\21\2\0\0\74", 5, false},     /* of what? */
-        {WW_DTYPE_F32, "\21", 1, false},              /* cut */
-        {WW_DTYPE_F32, "\21\0", 2, false},            /* cut */
-        {WW_DTYPE_F32, "\21\0\0\200", 4, false},      /* too short */
-        {WW_DTYPE_F32, "\21\0\0\200\77\0", 6, false}, /* too long */
-        {WW_DTYPE_F32, "\21\0\21\0\0\77", 6, false},  /* narrow twice */
-        {WW_DTYPE_F32, "\20\1\21\0\0\77", 6, false},  /* in the form adaptive */
-        {WW_DTYPE_F32, "\21\0\1", 3, false},          /* same as nothing */
-        {WW_DTYPE_I32, "\21\0\0\200\77", 5, false},   /* no float */
+        {WW_DTYPE_F32, "\21\0\0\200\77", 5, true},       /* stored, 1.0 */
+        {WW_DTYPE_F32, "\21\1\0\0\74", 5, true},         /* the same of F16 */
+        {WW_DTYPE_F32, "\21\2\0\0\74", 5, false},        /* of what? */
+        {WW_DTYPE_F32, "\21", 1, false},                 /* cut */
+        {WW_DTYPE_F32, "\21\0", 2, false},               /* cut */
+        {WW_DTYPE_F32, "\21\0\0\200", 4, false},         /* too short */
+        {WW_DTYPE_F32, "\21\0\0\200\77\0", 6, false},    /* too long */
+        {WW_DTYPE_F32, "\21\0\21\0\0\77", 6, false},     /* narrow twice */
+        {WW_DTYPE_F32, "\20\1\21\0\0\77", 6, false},     /* in the form adaptive */
+        {WW_DTYPE_F32, "\21\0\1", 3, false},             /* same as nothing */
+        {WW_DTYPE_F32, "\21\1\21\0\0\200\77", 7, false}, /* the same of F16 */
+        {WW_DTYPE_F16, "\21\1\0\0\74", 5, false},        /* F16 of F16 */
+        {WW_DTYPE_I32, "\21\0\0\200\77", 5, false},      /* no float */
         {WW_DTYPE_F64, "\21\0\0\200\77\0\0", 7, false},
         {WW_DTYPE_BF16, "\21\0\0\200\77", 5, false},
     };
@@ -417,6 +460,10 @@ static void other_ways_to_write_narrow_chunks_are_refused(void **state)
         }
         assert_true(!got || memcmp(f->back, "\0\0\200\77", 4) == 0);
     }
+    const struct ww_chunk_type half = ww_chunk_type_of(WW_DTYPE_F16);
+    const uint8_t one[] = {WW_CHUNK_NARROW, 0, WW_CHUNK_STORED, 0x80, 0x3f};
+    assert_true(ww_chunk_decode(f->room, half, one, sizeof(one), NULL, f->back, 2));
+    assert_memory_equal(f->back, "\0\74", 2);
 }
 
 int main(void)
@@ -434,6 +481,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(cut_and_longer_chunks_are_refused, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(numbers_stored_wider_cost_what_they_are, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(numbers_of_bf16_in_f16_cost_what_they_are, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(other_ways_to_write_narrow_chunks_are_refused,
                                         set_up, tear_down),
