@@ -93,7 +93,8 @@ WW_API void ww_attack_report_release(struct ww_attack_report *report);
  * Undo a lock by an anchor and write what comes out to a new folder. out_path NULL (and
  * always in naive mode): measure only.
  * WW_E_UNRELATED: another architecture, other shapes, or after alignment still far apart;
- * the text gives the distances and nothing is written.
+ * the text gives the distances and nothing is written. WW_E_LIBRARY without OpenBLAS but
+ * in naive mode. Its products are not the same to the last bit on other machines.
  */
 WW_API enum ww_err ww_attack_folder(const char *path, const char *out_path,
                                     const struct ww_attack_options *options,

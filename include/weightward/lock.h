@@ -142,7 +142,8 @@ WW_API enum ww_err ww_lock_folder(const char *path, const char *out_path,
 /**
  * Restore the source folder byte for byte, as the manifest's digests say.
  * WW_E_WRONG_KEY, WW_E_WRONG_MODEL, WW_E_DAMAGED are the three ways in which key,
- * manifest and weights can fail to belong together. signer may stay NULL.
+ * manifest and weights can fail to belong together. signer may stay NULL. With
+ * weights_only the folder holds what is proven by its digest, and maybe no config.json.
  */
 WW_API enum ww_err ww_unlock_folder(const char *path, const char *out_path,
                                     const struct ww_lock_options *options,

@@ -114,7 +114,8 @@ WW_API void ww_merge_report_release(struct ww_merge_report *report);
 /**
  * Merge by the recipe file into out_path. Model paths that are relative are taken from
  * the current folder, then from the recipe's. WW_E_RECIPE, WW_E_RULE, WW_E_TENSOR,
- * WW_E_SHAPE, WW_E_NONFINITE and the errors of reading and writing.
+ * WW_E_SHAPE, WW_E_NONFINITE, WW_E_LIBRARY for methods that decompose where OpenBLAS is
+ * absent, and the errors of reading and writing.
  */
 WW_API enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path,
                                    const struct ww_merge_options *options,

@@ -39,7 +39,8 @@ struct ww_trace_options {
     const char *ledger;
     struct ww_secret *secret; /* the lock key of the copies */
     const char *public_key;   /* PEM of who signs the ledger; NULL: as it states */
-    const char *anchor;       /* source or base; NULL: the samples in the ledger */
+    const char *anchor;       /* source or base, needed for a GGUF file, which takes its
+                                 layout; NULL: the samples in the ledger */
     double bound;             /* on a false accusation; 0: 1e-6 */
     struct ww_layout_options layout;
     struct ww_run_options run;
@@ -75,7 +76,8 @@ struct ww_trace_report {
 WW_API void ww_trace_report_release(struct ww_trace_report *report);
 
 /**
- * Whose copy did the suspect come from? WW_OK with report->found either way.
+ * Whose copy did the suspect, a model folder or a GGUF file, come from? WW_OK with
+ * report->found either way. WW_E_GGUF (no anchor for a GGUF file, or a malformed one),
  * WW_E_LEDGER (malformed), WW_E_TAMPERED (entries changed, moved or cut out),
  * WW_E_UNTRUSTED (another signer), WW_E_WRONG_KEY (no entry is of this lock key),
  * WW_E_SHAPE (the suspect's tensors are not those of any model of the ledger).
