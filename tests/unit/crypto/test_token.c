@@ -84,6 +84,24 @@ static void failures_of_tokens_are_named(void **state)
     }
 }
 
+/* The label of the token is "fake", filled up with blanks. */
+static void tokens_of_other_labels_do_not_fit(void **state)
+{
+    static const char *const labels[] = {"fakf", "fak", "fakes", "%20fake"};
+    (void)state;
+    for (size_t i = 0; i < WW_LEN(labels); i++) {
+        char uri[600];
+        struct ww_error err = {0};
+        struct ww_secret *pin = pin_of("1234");
+        struct ww_signkey *key = NULL;
+        snprintf(uri, sizeof(uri), "pkcs11:token=%s;object=lies" MODULE, labels[i]);
+        FAILS(ww_signkey_open_token(uri, pin, &key, &err), WW_E_KEY);
+        assert_non_null(strstr(err.text, "0 of the "));
+        assert_null(key);
+        ww_secret_free(pin);
+    }
+}
+
 static void uris_are_taken_apart(void **state)
 {
     struct ww_error err = {0};
@@ -135,6 +153,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(failures_of_tokens_are_named),
+        cmocka_unit_test(tokens_of_other_labels_do_not_fit),
         cmocka_unit_test(uris_are_taken_apart),
         cmocka_unit_test(broken_uris_are_refused),
     };

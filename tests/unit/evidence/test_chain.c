@@ -262,6 +262,9 @@ static void a_keyless_signature_is_evidence_under_its_identity(void **state)
           WW_E_UNTRUSTED);
     ww_chain_keys_release(&keys);
     ww_buf_release(&text);
+
+    options = (struct ww_chain_options){0};
+    FAILS(ww_chain_keys_open(&options, &keys, &err), WW_E_USAGE);
 }
 
 static int leave(void **state)
