@@ -48,6 +48,15 @@ CASES = {
     "no dtype": "merge_method: linear\n" + TWO,
     "dtype bfloat16": "merge_method: linear\n" + TWO + "dtype: bfloat16\n",
     "base is appended": "merge_method: task_arithmetic\nbase_model: base\n" + TWO + HEAD,
+    "base alone": "merge_method: ties\nbase_model: base\nmodels: [{model: base}]\n" + HEAD,
+    "base alone in a slice": """
+merge_method: task_arithmetic
+base_model: base
+slices:
+- sources: [{model: base, layer_range: [0, 2]}]
+- sources: [{model: base, layer_range: [2, 4]}, {model: expert-rev, layer_range: [2, 4], parameters: {weight: 0.6}}]
+- sources: [{model: base, layer_range: [0, 1]}]
+""" + HEAD,
     "base among the inputs": """
 merge_method: task_arithmetic
 base_model: base
