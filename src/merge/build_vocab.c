@@ -12,8 +12,10 @@
 #include "model/config.h"
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/fs.h"
 
 #define MOST_HOLES 65536
+#define MAX_WORDS_BYTES ((size_t)64 << 20)
 
 /* Tables over the vocabulary, by the ends of their names. */
 static const char *const tables[] = {"embed_tokens.weight",
@@ -40,6 +42,61 @@ bool ww_build_is_vocab(const char *name)
     return false;
 }
 
+/* Vocabularies in other forms than tokenizer.json, which are not read here. */
+static const char *const forms[] = {"tokenizer.model", "spiece.model",
+                                    "sentencepiece.bpe.model", "vocab.json", "vocab.txt"};
+
+/* Has the model such a file, and the donor not the same? */
+static enum ww_err compare_words(const struct ww_build_model *m,
+                                 const struct ww_build_model *donor, const char *name,
+                                 bool *differ, struct ww_error *err)
+{
+    struct ww_error found = {0};
+    struct ww_buf own;
+    struct ww_buf its;
+    enum ww_err rc = WW_OK;
+
+    *differ = false;
+    ww_buf_init(&own, MAX_WORDS_BYTES);
+    ww_buf_init(&its, MAX_WORDS_BYTES);
+    rc = ww_file_read_at(m->model->dirfd, name, WW_LINKS_HUB, &own, &found);
+    if (rc == WW_OK) {
+        rc = ww_file_read_at(donor->model->dirfd, name, WW_LINKS_HUB, &its, &found);
+        *differ = rc == WW_E_NOTFOUND || own.len != its.len ||
+                  (own.len && memcmp(own.data, its.data, own.len) != 0);
+    }
+    ww_buf_release(&own);
+    ww_buf_release(&its);
+    return rc == WW_OK || rc == WW_E_NOTFOUND ? WW_OK
+                                              : WW_FAIL(err, rc, "%s", found.text);
+}
+
+/* A model without tokenizer.json is taken to have the donor's words, unless it brings a
+ * vocabulary of its own: rows would be mixed that stand for different words. */
+static enum ww_err check_same_words(struct ww_build *build,
+                                    const struct ww_build_model *m, struct ww_error *err)
+{
+    const struct ww_build_model *donor = &build->models[build->donor];
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < WW_LEN(forms) && !rc; i++) {
+        bool differ = false;
+        rc = compare_words(m, donor, forms[i], &differ, err);
+        if (!rc && differ) {
+            rc = WW_FAIL(err, WW_E_UNSUPPORTED,
+                         "model '%s' has no tokenizer.json, and its %s is not that of "
+                         "'%s'; transformers writes a tokenizer.json when the tokenizer "
+                         "is loaded and saved",
+                         m->text, forms[i], donor->text);
+        }
+    }
+    return rc ? rc
+              : ww_build_warn(build, err,
+                              "model '%s' has no tokenizer.json: taken to have that of "
+                              "'%s'",
+                              m->text, donor->text);
+}
+
 static enum ww_err read_all(struct ww_build *build, struct ww_vocab_merge *vm,
                             struct ww_error *err)
 {
@@ -62,10 +119,7 @@ static enum ww_err read_all(struct ww_build *build, struct ww_vocab_merge *vm,
                          "and saved, or leave the tokenizer out of the recipe",
                          build->models[i].text);
         } else if (!rc && !found) {
-            rc = ww_build_warn(build, err,
-                               "model '%s' has no tokenizer.json: taken to have that of "
-                               "'%s'",
-                               build->models[i].text, build->models[build->donor].text);
+            rc = check_same_words(build, &build->models[i], err);
         }
     }
     return rc;

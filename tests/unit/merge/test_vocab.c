@@ -260,6 +260,25 @@ static void wishes_that_cannot_be_met_are_refused(void **state)
     vx_free(x);
 }
 
+/* The vocabulary of a model without tokenizer.json lies in a file that is not read. */
+static void words_in_another_form_are_the_donors_or_refused(void **state)
+{
+    static const char *const of_donor[] = {NULL, "other", "same"};
+    (void)state;
+    for (size_t i = 0; i < WW_LEN(of_donor); i++) {
+        struct vx *x = vx_new(BPE("{\"a\": 0}", ""), 1, NULL, 1);
+        ww_fx_file(x->model[1], "tokenizer.model", "same");
+        if (of_donor[i]) {
+            ww_fx_file(x->model[0], "tokenizer.model", of_donor[i]);
+        }
+        const enum ww_err rc = vx_make(x, "tokenizer_source: union\n");
+        assert_int_equal(rc, i == 2 ? WW_OK : WW_E_UNSUPPORTED);
+        assert_true(rc == WW_OK ||
+                    strstr(x->err.text, "its tokenizer.model is not that of 'm0'"));
+        vx_free(x);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -270,6 +289,7 @@ int main(void)
         cmocka_unit_test(padding_is_the_mean_and_wishes_are_met),
         cmocka_unit_test(token_of_nobody_is_zero_and_said),
         cmocka_unit_test(wishes_that_cannot_be_met_are_refused),
+        cmocka_unit_test(words_in_another_form_are_the_donors_or_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
