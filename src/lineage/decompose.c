@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "lineage/attention.h"
+#include "lineage/decompose_report.h"
 #include "lineage/draws.h"
 #include "lineage/fit.h"
 #include "lineage/halves.h"
@@ -454,16 +455,6 @@ static enum ww_err tell_each(struct decomposing *d, const struct ww_replay *each
     return WW_OK;
 }
 
-static void forget_each(struct ww_decompose_report *r)
-{
-    for (size_t i = 0; i < r->n_each; i++) {
-        ww_free(r->each[i].name);
-    }
-    ww_free(r->each);
-    r->each = NULL;
-    r->n_each = 0;
-}
-
 /* By the numbers that the report's sources have. */
 static enum ww_err replay(struct decomposing *d, struct ww_error *err)
 {
@@ -473,7 +464,7 @@ static enum ww_err replay(struct decomposing *d, struct ww_error *err)
     struct ww_replay sums;
     enum ww_err rc = each ? WW_OK : WW_FAIL_MEMORY(err, "a decomposition");
 
-    forget_each(r);
+    ww_decompose_forget_each(r);
     for (size_t i = 0; i < r->n_sources; i++) {
         shares[i] = r->sources[i].recipe;
     }
@@ -701,36 +692,4 @@ enum ww_err ww_lineage_decompose(const char *suspect,
     report->run.seconds = ww_now() - start;
     release(&d);
     return rc;
-}
-
-void ww_decompose_report_release(struct ww_decompose_report *report)
-{
-    struct ww_strlist warnings = {report->warnings, report->n_warnings,
-                                  report->n_warnings};
-
-    for (size_t i = 0; i < report->n_sources; i++) {
-        ww_free(report->sources[i].name);
-        ww_free(report->sources[i].note);
-        ww_free(report->sources[i].reached);
-    }
-    forget_each(report);
-    for (size_t i = 0; i < report->n_ranks; i++) {
-        ww_free(report->ranks[i].name);
-    }
-    ww_free(report->ranks);
-    ww_free(report->places);
-    for (size_t i = 0; i < report->n_layers; i++) {
-        ww_free(report->layers[i].name);
-        ww_free(report->layers[i].shares);
-    }
-    for (size_t i = 0; i < report->n_classes; i++) {
-        ww_free(report->classes[i].shares);
-    }
-    ww_free(report->classes);
-    ww_free(report->sources);
-    ww_free(report->recipe);
-    ww_free(report->disguise);
-    ww_free(report->layers);
-    ww_strlist_release(&warnings);
-    memset(report, 0, sizeof(*report));
 }
