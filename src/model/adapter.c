@@ -93,8 +93,9 @@ static enum ww_err read_facts(struct ww_adapter *adapter, struct ww_error *err)
     }
     if (strcmp(type, "LORA") != 0) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "adapter '%s' is of type '%.40s', expected LORA", adapter->path,
-                       type);
+                       "adapter '%s' is of type '%.40s', expected LORA; PEFT's "
+                       "save_as_lora makes one of the types that it can convert",
+                       adapter->path, type);
     }
     for (size_t i = 0; i < WW_LEN(not_understood); i++) {
         if (is_set(ww_jget(root, not_understood[i]))) {

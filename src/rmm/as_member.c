@@ -37,6 +37,7 @@ enum ww_err ww_as_make(const char *member, const struct ww_model *base, const ch
     struct ww_adapter *adapter = NULL;
     struct ww_as as = {
         .base = base, .name = name, .out_path = out_path, .run = &options->run};
+    struct ww_error local = {0};
     enum ww_err rc = WW_OK;
 
     if (!form->make) {
@@ -53,7 +54,11 @@ enum ww_err ww_as_make(const char *member, const struct ww_model *base, const ch
             "base '%s' is locked, and a form is made of open models; unlock it",
             base->path);
     }
-    rc = ww_adapter_open(member, &adapter, err);
+    rc = ww_adapter_open(member, &adapter, &local);
+    if (rc) {
+        rc = WW_FAIL(err, rc, "%s%s", local.text,
+                     rc == WW_E_UNSUPPORTED ? "; form 'peft' leaves it as it is" : "");
+    }
     if (!rc && faccessat(adapter->dirfd, WW_ADAPTER_LOCK, F_OK, 0) == 0) {
         rc =
             WW_FAIL(err, WW_E_UNSUPPORTED,

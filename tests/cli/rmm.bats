@@ -141,6 +141,27 @@ PY
     nothing_written x.pkg
 }
 
+@test "adapters that are no sum with their base come back, and in no other form" {
+    local setting
+    "$WW" extract "$FAMILY/base" "$FAMILY/expert-rev" lora --rank 2 --portable -q
+    for setting in '.peft_type = "LOHA"' '.use_bdlora = {nblocks: 2}' '.init_lora_weights = "olora"' \
+        '.trainable_token_indices = [1]' '.layer_replication = [[0, 2]]'; do
+        rm -rf odd back a.pkg
+        cp -r lora odd
+        jq "$setting" lora/adapter_config.json >odd/adapter_config.json
+        "$WW" rmm pack a.pkg odd=odd --error 0.1 -q
+        "$WW" rmm unpack a.pkg odd back -q
+        diff -r odd back
+        refused 6 "; form 'peft' leaves it as it is" "$WW" rmm unpack a.pkg odd x --form portable
+        refused 6 "; form 'peft' leaves it as it is" \
+            "$WW" rmm unpack a.pkg odd x --form model --base "$FAMILY/base"
+        "$WW" rmm unpack a.pkg odd peft --form peft -q
+        diff -r odd peft
+        rm -rf peft
+        nothing_written x
+    done
+}
+
 @test "an adapter is added to the base that it was packed with and to no other" {
     local other=$FAMILY/expert-rev known="the base of its adapters"
     "$WW" extract "$FAMILY/base" "$other" lora --rank 2 --portable -q
