@@ -8,6 +8,7 @@
 #include "merge/sparse.h"
 #include "merge/mask.h"
 #include "merge/peer.h"
+#include "merge/stored_sums.h"
 #include "util/alloc.h"
 #include "util/clones.h"
 #include "util/num.h"
@@ -84,18 +85,32 @@ WW_CLONES static void at_most(const uint32_t *restrict draws, uint32_t last, siz
     }
 }
 
+/* Draws are whole numbers: below is up to the last whole number before it; 0 < density
+ * < 1.
+ */
+static uint32_t last_draw(const struct ww_sparse_source *s)
+{
+    const double below = s->density * 0x1p32;
+    const uint32_t whole = (uint32_t)below;
+    return whole - (whole == below);
+}
+
+static void draw(const struct ww_merge_job *job, const struct ww_merge_block *b,
+                 uint32_t source, const struct ww_sparse_room *r)
+{
+    const struct ww_sparse *f = job->state;
+
+    ww_mask_draw(f->key, source, b->first, b->n, job->plan->order_free ? r->hashes : NULL,
+                 r->draws);
+}
+
 static void keep_random(const struct ww_merge_job *job, const struct ww_merge_block *b,
                         uint32_t source, const struct ww_sparse_room *r)
 {
     const struct ww_sparse *f = job->state;
-    /* Draws are whole numbers: below is below the next whole one; 0 < density < 1. */
-    const double below = f->sources[source].density * 0x1p32;
-    const uint32_t whole = (uint32_t)below;
-    const uint32_t last = whole - (whole == below);
 
-    ww_mask_draw(f->key, source, b->first, b->n, job->plan->order_free ? r->hashes : NULL,
-                 r->draws);
-    at_most(r->draws, last, b->n, r->keep);
+    draw(job, b, source, r);
+    at_most(r->draws, last_draw(&f->sources[source]), b->n, r->keep);
 }
 
 /* The larger the magnitude within its row, the likelier it is kept. */
@@ -107,8 +122,7 @@ static void keep_ranked(const struct ww_merge_job *job, const struct ww_merge_bl
     const struct ww_sparse_source *s = &f->sources[source];
     const struct ww_row_odds odds = ww_sparse_odds(job, s);
 
-    ww_mask_draw(f->key, source, b->first, b->n, job->plan->order_free ? r->hashes : NULL,
-                 r->draws);
+    draw(job, b, source, r);
     for (size_t row = 0; row < b->n; row += job->n_cols) {
         ww_row_keep(keys + row, r->draws + row, job->n_cols, &odds, r->rows,
                     r->keep + row);
@@ -208,15 +222,62 @@ void ww_sparse_scan(const struct ww_merge_job *job, unsigned pass,
     }
 }
 
+/* The bits of what is kept of a source, in the pass of sums by place. */
+static void select_stored(const struct ww_merge_job *job, const struct ww_merge_block *b,
+                          uint32_t source, const uint8_t *x, const uint8_t *base,
+                          const struct ww_sparse_room *r, uint8_t *bits)
+{
+    const struct ww_sparse *f = job->state;
+    const struct ww_sparse_source *s = &f->sources[source];
+    uint32_t *keys = (uint32_t *)r->keys;
+
+    if (s->density >= 1 || s->density <= 0) {
+        memset(bits, s->density >= 1 ? 0xff : 0, ww_div_up(b->n, 8));
+        return;
+    }
+    if (f->keep == WW_KEEP_RANDOM) {
+        draw(job, b, source, r);
+        ww_stored_drawn(r->draws, last_draw(s), b->n, bits);
+        return;
+    }
+    ww_stored_keys(x, base, b->n, keys);
+    keep_ranked(job, b, source, keys, r);
+    ww_mask_pack(r->keep, b->n, bits);
+}
+
+static bool sum_stored(const struct ww_merge_job *job, const struct ww_merge_block *b,
+                       const uint8_t *const *x, const uint8_t *base,
+                       struct ww_magsum *sums)
+{
+    const struct ww_sparse *f = job->state;
+    const struct ww_sparse_room r = ww_sparse_room(job, b->scratch);
+    bool finite = ww_stored_finite(base, b->n);
+
+    for (uint32_t s = 0; s < job->n_sources && finite; s++) {
+        finite = ww_stored_finite(x[s], b->n);
+    }
+    for (uint32_t s = 0; s < job->n_sources && finite; s++) {
+        uint8_t *bits = f->kept ? ww_sparse_kept_bits(f, b, s) : r.outlier;
+        select_stored(job, b, s, x[s], base, &r, bits);
+        ww_stored_magsum(&sums[2 * s], x[s], base, b->n, bits);
+    }
+    return finite;
+}
+
 bool ww_sparse_scan_stored(const struct ww_merge_job *job, unsigned pass,
                            const struct ww_merge_block *b, const uint8_t *const *x,
                            const uint8_t *base, void *acc)
 {
     const struct ww_sparse *f = job->state;
+    const bool by_cuts = f->keep == WW_KEEP_TOP || f->keep == WW_KEEP_MIDDLE;
     (void)pass;
 
-    return job->narrow && !f->summing &&
-           ww_bracket_scan_stored(f->bracket, x, job->n_sources, base, b->n, acc);
+    if (!job->narrow || (f->summing && by_cuts)) {
+        return false;
+    }
+    return f->summing
+               ? sum_stored(job, b, x, base, acc)
+               : ww_bracket_scan_stored(f->bracket, x, job->n_sources, base, b->n, acc);
 }
 
 void ww_sparse_fold(struct ww_merge_job *job, unsigned pass, uint64_t tile,

@@ -13,7 +13,9 @@
 #include "merge/select.h"
 #include "merge/stored.h"
 #include "merge/stored_kept.h"
+#include "merge/stored_key.h"
 #include "merge/stored_pick.h"
+#include "merge/stored_sums.h"
 #include "merge/tilesum.h"
 #include "merge/weighted.h"
 #include "model/convert.h"
@@ -413,6 +415,65 @@ static void stored_keys_are_picked_as_keys_are(void **state)
     }
 }
 
+/* Draws to bits, and magnitudes to the two sums: as by bytes and doubles. */
+static void stored_magnitudes_are_summed_as_doubles_are(void **state)
+{
+    (void)state;
+    static struct inputs in;
+    static struct ww_magsum made[2], expected[2];
+    uint64_t seed = 17;
+
+    if (!ww_stored_fast()) {
+        skip();
+    }
+    memset(made, 0, sizeof(made));
+    memset(expected, 0, sizeof(expected));
+    for (unsigned round = 0; round < 3000; round++) {
+        const size_t n = round % (ROOM + 1);
+        const uint8_t *base = in.bytes[INPUTS - 1];
+        uint32_t draws[ROOM], keys[ROOM], last = (uint32_t)fx_random(&seed);
+        uint8_t keep[ROOM], bits[ROOM / 8 + 1], packed[ROOM / 8 + 1];
+        draw_changes(&in, round % 4 != 0, &seed);
+        for (size_t i = 0; i < n; i++) {
+            draws[i] = i % 5 ? (uint32_t)fx_random(&seed) : last + (uint32_t)(i % 2);
+            keep[i] = draws[i] <= last;
+        }
+        ww_stored_drawn(draws, last, n, bits);
+        ww_mask_pack(keep, n, packed);
+        assert_memory_equal(bits, packed, (n + 7) / 8);
+        ww_stored_keys(in.bytes[0], base, n, keys);
+        for (size_t i = 0; i < n; i++) {
+            assert_int_equal(keys[i], ww_key_magnitude(in.x[0][i], false));
+            assert_int_equal(keys[i], ww_stored_key(in.bytes[0], base, i));
+        }
+        ww_stored_magsum(made, in.bytes[0], base, n, bits);
+        ww_magsum_add_split(expected, in.x[0], keep, n);
+    }
+    for (unsigned k = 0; k < 2; k++) {
+        assert_true(ww_magsum_value(&made[k]) == ww_magsum_value(&expected[k]));
+        assert_true(ww_magsum_value(&made[k]) > 0);
+    }
+}
+
+static void stored_values_that_are_not_finite_are_found(void **state)
+{
+    (void)state;
+    static const uint16_t bad[] = {0x7f80, 0xff80, 0x7fc1, 0xffff, 0x7f81};
+    static struct inputs in;
+    uint64_t seed = 18;
+
+    if (!ww_stored_fast()) {
+        skip();
+    }
+    for (size_t at = 0; at < 5 * ROOM; at++) {
+        draw_inputs(&in, false, &seed);
+        assert_true(ww_stored_finite(in.bytes[0], ROOM));
+        memcpy(in.bytes[0] + 2 * (at % ROOM), &bad[at % 5], 2);
+        assert_false(ww_stored_finite(in.bytes[0], ROOM));
+        assert_true(ww_stored_finite(in.bytes[0], at % ROOM));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -425,6 +486,8 @@ int main(void)
         cmocka_unit_test(stored_selections_are_those_of_doubles),
         cmocka_unit_test(stored_selections_refuse_what_is_not_finite),
         cmocka_unit_test(stored_keys_are_picked_as_keys_are),
+        cmocka_unit_test(stored_magnitudes_are_summed_as_doubles_are),
+        cmocka_unit_test(stored_values_that_are_not_finite_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
