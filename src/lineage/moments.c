@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "lineage/moments_sort.h"
 #include "util/alloc.h"
 #include "util/clones.h"
 #include "util/fail.h"
@@ -99,10 +100,12 @@ enum ww_err ww_moments_tile_init(struct ww_moments_tile *tile, unsigned k,
     tile->bin = ww_calloc(WW_MOMENTS_TILE + 8, sizeof(*tile->bin));
     tile->order = ww_calloc(WW_MOMENTS_TILE, sizeof(*tile->order));
     tile->picked = ww_calloc(WW_MOMENTS_TILE, sizeof(*tile->picked));
+    tile->place = ww_calloc(WW_MOMENTS_TILE, sizeof(*tile->place));
     tile->moved = ww_alloc_aligned(64, WW_MOMENTS_TILE * sizeof(*tile->moved));
     tile->decides = NULL;
     return tile->columns && tile->sorted && tile->steps && tile->low && tile->high &&
-                   tile->stored && tile->bin && tile->picked && tile->order && tile->moved
+                   tile->stored && tile->bin && tile->picked && tile->place &&
+                   tile->order && tile->moved
                ? WW_OK
                : WW_FAIL_MEMORY(err, "sums of products");
 }
@@ -117,6 +120,7 @@ void ww_moments_tile_release(struct ww_moments_tile *tile)
     ww_free(tile->stored);
     ww_free(tile->bin);
     ww_free(tile->picked);
+    ww_free(tile->place);
     ww_free(tile->order);
     ww_free(tile->moved);
     memset(tile, 0, sizeof(*tile));
@@ -491,7 +495,8 @@ static void add_bin(struct ww_moments_bin *bin, const struct ww_moments_tile *ti
     bin->n += n;
     for (unsigned p = 0; p <= k; p++) {
         const double *a = columns + (size_t)p * WW_MOMENTS_TILE;
-        double sums[WW_LINEAGE_MAX_SOURCES + 1] = {0};
+        double sums[WW_LINEAGE_MAX_SOURCES + 1];
+        memset(sums, 0, (k + 1 - p) * sizeof(*sums));
         add_products(a, a, k + 1 - p, n, sums);
         for (unsigned q = p; q <= k; q++) {
             bin->z[p * (k + 1) + q] += sums[q - p];
@@ -509,104 +514,6 @@ static void add_bin(struct ww_moments_bin *bin, const struct ww_moments_tile *ti
     }
 }
 
-/* Elements that are used, in order, without a branch that nobody could foresee: eight
- * bins at once, of which a zero leaves no bit. The tile's bins end with zeros. */
-static size_t pick(const uint8_t *bin, size_t n, uint32_t *picked,
-                   uint32_t count[WW_MOMENTS_BINS])
-{
-    const uint64_t low = UINT64_C(0x7f7f7f7f7f7f7f7f);
-    size_t used = 0;
-
-    for (size_t e = 0; e < n; e += 8) {
-        uint64_t word = 0;
-        memcpy(&word, bin + e, sizeof(word));
-        uint64_t bits = (((word & low) + low) | word) & ~low;
-        for (; bits; bits &= bits - 1) {
-            const size_t at = e + (size_t)__builtin_ctzll(bits) / 8;
-            picked[used++] = (uint32_t)at;
-            count[bin[at]]++;
-        }
-    }
-    return used;
-}
-
-/* Counting sort, stable, so that sums run in the order of elements. */
-static size_t sort(struct ww_moments_tile *tile, size_t n,
-                   uint32_t first[WW_MOMENTS_BINS + 1])
-{
-    uint32_t count[WW_MOMENTS_BINS] = {0};
-    uint32_t at = 0;
-    size_t used = 0;
-
-    memset(tile->bin + n, 0, 8);
-    used = pick(tile->bin, n, tile->picked, count);
-    for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
-        first[b] = at;
-        at += count[b];
-        count[b] = first[b];
-    }
-    first[WW_MOMENTS_BINS] = at;
-    for (size_t i = 0; i < used; i++) {
-        tile->order[count[tile->bin[tile->picked[i]]]++] = tile->picked[i];
-    }
-    return used;
-}
-
-static void gather(const double *restrict from, const uint32_t *restrict order, size_t n,
-                   double *restrict to)
-{
-    for (size_t i = 0; i < n; i++) {
-        to[i] = from[order[i]];
-    }
-}
-
-WW_CLONES static void subtract(const uint16_t *x, const uint16_t *base, size_t n,
-                               double *to)
-{
-    for (size_t i = 0; i < n; i++) {
-        to[i] = (double)ww_float_of_bf16(x[i]) - (double)ww_float_of_bf16(base[i]);
-    }
-}
-
-static void gather_narrow(const uint8_t *stored, const uint32_t *order, size_t n,
-                          uint16_t *to)
-{
-    const uint16_t *from = (const uint16_t *)(const void *)stored;
-
-    for (size_t i = 0; i < n; i++) {
-        to[i] = from[order[i]];
-    }
-}
-
-/* Of those that are used alone: their values, less the base's. */
-static void gather_stored(const struct ww_moments_tile *tile, unsigned k, size_t n)
-{
-    uint16_t base[BLOCK];
-    uint16_t x[BLOCK];
-
-    for (size_t at = 0; at < n; at += BLOCK) {
-        const size_t len = n - at < BLOCK ? n - at : BLOCK;
-        gather_narrow(tile->stored[1], tile->order + at, len, base);
-        for (unsigned p = 0; p <= k; p++) {
-            gather_narrow(tile->stored[p ? p + 1 : 0], tile->order + at, len, x);
-            subtract(x, base, len, tile->sorted + (size_t)p * WW_MOMENTS_TILE + at);
-        }
-    }
-}
-
-static void gather_columns(const struct ww_moments_tile *tile, unsigned k, size_t n)
-{
-    for (unsigned p = 0; p <= k; p++) {
-        /* The base's own column is not among the differences. */
-        const double *from = tile->columns + (size_t)(p ? p + 1 : 0) * WW_MOMENTS_TILE;
-        gather(from, tile->order, n, tile->sorted + (size_t)p * WW_MOMENTS_TILE);
-    }
-    if (tile->has_steps) {
-        gather(tile->columns + WW_MOMENTS_TILE, tile->order, n,
-               tile->sorted + (size_t)(k + 1) * WW_MOMENTS_TILE);
-    }
-}
-
 enum ww_err ww_moments_accumulate(struct ww_moments *moments,
                                   struct ww_moments_tile *tile, size_t n,
                                   enum ww_dtype dtype, struct ww_error *err)
@@ -616,12 +523,8 @@ enum ww_err ww_moments_accumulate(struct ww_moments *moments,
 
     moments->pruned += tile->is_stored ? classify_stored(tile, moments->k, n)
                                        : classify(tile, moments->k, n, dtype);
-    used = sort(tile, n, first);
-    if (tile->is_stored) {
-        gather_stored(tile, moments->k, used);
-    } else {
-        gather_columns(tile, moments->k, used);
-    }
+    used = ww_moments_sort(tile, n, first);
+    ww_moments_sort_columns(tile, moments->k, used);
     for (unsigned b = 1; b < WW_MOMENTS_BINS; b++) {
         struct ww_moments_bin *bin = NULL;
         if (first[b + 1] == first[b]) {
