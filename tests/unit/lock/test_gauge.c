@@ -42,6 +42,42 @@ static void check_class(struct lk_options o)
     lk_free(&lk);
 }
 
+static unsigned faults_of(struct lk_options o)
+{
+    struct lk lk;
+    unsigned mask = 0;
+    lk_init(&lk, o);
+    for (unsigned w = 1; w < WW_WRONG_COUNT; w++) {
+        mask |= ww_wrong_applies(&lk.layout, 0, (enum ww_wrong)w) ? 1u << w : 0;
+    }
+    lk_free(&lk);
+    return mask;
+}
+
+/* A fault that is not tried would make every check of a block pass. */
+static void faults_are_tried_where_something_can_break(void **state)
+{
+    const unsigned rotary = 1u << WW_WRONG_PAIRING | 1u << WW_WRONG_FLIP;
+    const unsigned usual =
+        1u << WW_WRONG_HEADS | 1u << WW_WRONG_GATE | 1u << WW_WRONG_RESIDUAL;
+    struct lk_options o = lk_llama();
+    (void)state;
+    assert_int_equal(faults_of(o), rotary | usual);
+    o.rope_dims = 2; /* one pair: it has no other pairing */
+    assert_int_equal(faults_of(o), 1u << WW_WRONG_FLIP | usual);
+    o.rope = WW_ROPE_NONE;
+    o.rope_dims = 0;
+    o.qk_class = WW_QK_GL;
+    assert_int_equal(faults_of(o), usual);
+    o = lk_llama();
+    o.moe = 1;
+    assert_int_equal(faults_of(o), rotary | usual | 1u << WW_WRONG_EXPERTS);
+    o = lk_llama();
+    o.n_kv_heads = 1; /* all query heads are of one group */
+    o.residual = WW_RESIDUAL_FIXED;
+    assert_int_equal(faults_of(o), rotary | 1u << WW_WRONG_GATE);
+}
+
 static void half_split_rotary_commutes(void **state)
 {
     (void)state;
@@ -322,6 +358,7 @@ static void short_secret_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(faults_are_tried_where_something_can_break),
         cmocka_unit_test(half_split_rotary_commutes),
         cmocka_unit_test(adjacent_partial_rotary_commutes),
         cmocka_unit_test(no_rotary_commutes),
