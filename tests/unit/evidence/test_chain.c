@@ -267,6 +267,32 @@ static void a_keyless_signature_is_evidence_under_its_identity(void **state)
     FAILS(ww_chain_keys_open(&options, &keys, &err), WW_E_USAGE);
 }
 
+/* Of a chain of two: the licence of the first, the name of the second. */
+static void serial_of(const char *license, char *name, char out[WW_BOM_SERIAL_BYTES])
+{
+    struct ww_error err = {0};
+    struct ww_chain_link links[2] = {{.name = (char[]){"m"}}, {.name = name}};
+    const struct ww_chain_report chain = {.links = links, .n_links = 2};
+
+    snprintf(links[0].license, sizeof(links[0].license), "%s", license);
+    OK(ww_bom_serial(&chain, out, &err));
+}
+
+static void serials_of_unlike_chains_differ(void **state)
+{
+    char first[WW_BOM_SERIAL_BYTES];
+    char again[WW_BOM_SERIAL_BYTES];
+    char other[WW_BOM_SERIAL_BYTES];
+    (void)state;
+
+    serial_of("mi", (char[]){"tb"}, first);
+    serial_of("mi", (char[]){"tb"}, again);
+    assert_string_equal(first, again);
+    assert_int_equal(first[23], '8'); /* the version of the UUID */
+    serial_of("mit", (char[]){"b"}, other);
+    assert_string_not_equal(first, other);
+}
+
 static int leave(void **state)
 {
     ww_chain_report_release(&report);
@@ -287,6 +313,7 @@ int main(void)
                                         leave),
         cmocka_unit_test(evidence_must_speak_of_what_was_used),
         cmocka_unit_test(a_keyless_signature_is_evidence_under_its_identity),
+        cmocka_unit_test(serials_of_unlike_chains_differ),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
