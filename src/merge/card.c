@@ -257,7 +257,6 @@ static void front_matter(struct ww_build *build, const struct licence *licence,
                          bool differ, struct ww_buf *buf, struct ww_error *err,
                          enum ww_err *rc)
 {
-
     *rc = ww_buf_add_str(buf, "---\n", err);
     if (!*rc) {
         *rc = base_models(build->recipe, buf, err);
