@@ -3,11 +3,12 @@
  * Undoing the lock of a merge. Its sources were locked with one key and merged by a
  * method that does not care for the order of elements, so the result is the lock of the
  * merge of the plain models. Nobody had the key when it was made: there is no MAC and no
- * digest of a source. What can be checked is the key, by the group's name, and every
- * tensor, by the tree that the statement (signed, when it is) holds.
+ * digest of a source. What can be checked is the key, by the group's name, every tensor,
+ * by the tree that the statement (signed, when it is) holds, and config.json.
  */
 #include <string.h>
 
+#include "crypto/hash.h"
 #include "lock/draw.h"
 #include "lock/group.h"
 #include "lock/lock_paths.h"
@@ -150,17 +151,64 @@ static enum ww_err check_tensors(const struct merge_unlock *run, struct ww_error
     return rc;
 }
 
+/* By another config.json the lock would be undone in another way, and weights that
+ * belong to nothing would look like any. Older statements do not name it. */
+static enum ww_err check_config(const struct merge_unlock *run, struct ww_error *err)
+{
+    const struct ww_jnode *node = ww_jget(run->statement.lock, "config_sha256");
+    const char *hex = "";
+    uint8_t stated[WW_SHA256_BYTES];
+    uint8_t found[WW_SHA256_BYTES];
+    struct ww_buf text;
+    enum ww_err rc = WW_OK;
+
+    if (!node) {
+        return WW_OK;
+    }
+    if (!ww_jstr(node, &hex) || !ww_unhex(stated, sizeof(stated), hex, strlen(hex))) {
+        return malformed("config_sha256", err);
+    }
+    ww_buf_init(&text, ww_json_limits_config.max_bytes);
+    rc = ww_file_read_at(run->model->dirfd, "config.json", WW_LINKS_HUB, &text, err);
+    if (!rc) {
+        ww_sha256_of(text.data, text.len, found);
+    }
+    ww_buf_release(&text);
+    if (rc == WW_E_NOTFOUND || (!rc && memcmp(stated, found, sizeof(found)) != 0)) {
+        ww_error_clear(err);
+        return WW_FAIL(err, WW_E_DAMAGED,
+                       "file 'config.json' is not the one that the merge wrote, by which "
+                       "its lock is undone; put the one back that has SHA-256 %s",
+                       hex);
+    }
+    return rc;
+}
+
 static enum ww_err resolve(struct merge_unlock *run, struct ww_error *err)
 {
     const struct ww_jnode *descriptor = ww_jget(run->statement.lock, "descriptor");
     struct ww_layout_options layout = run->options->layout;
     const char *id = NULL;
+    const char *hex = "";
+    uint8_t sha256[WW_SHA256_BYTES];
+    enum ww_err rc = WW_OK;
 
-    if (!ww_jstr(ww_jget(descriptor, "id"), &id)) {
+    if (!ww_jstr(ww_jget(descriptor, "id"), &id) ||
+        !ww_jstr(ww_jget(descriptor, "sha256"), &hex) ||
+        !ww_unhex(sha256, sizeof(sha256), hex, strlen(hex))) {
         return malformed("descriptor", err);
     }
     layout.descriptor = layout.descriptor ? layout.descriptor : id;
-    return ww_layout_resolve(run->model, &layout, &run->layout, err);
+    rc = ww_layout_resolve(run->model, &layout, &run->layout, err);
+    if (!rc && memcmp(run->layout->descriptor_sha256, sha256, sizeof(sha256)) != 0) {
+        rc = ww_lines_add(
+            &run->report->warnings, &run->report->n_warnings, err,
+            "descriptor '%s' is not the one that the sources were locked with, and "
+            "nothing tells whether it still fits: compare answers with the locked "
+            "model's",
+            run->layout->descriptor);
+    }
+    return rc;
 }
 
 static enum ww_err list_sides(const struct ww_model *model, struct ww_side_copy **out,
@@ -196,6 +244,9 @@ static enum ww_err prepare(struct merge_unlock *run, struct ww_error *err)
     uint32_t n_sides = 0;
     enum ww_err rc = check_tensors(run, err);
 
+    if (!rc) {
+        rc = check_config(run, err);
+    }
     if (!rc) {
         rc = resolve(run, err);
     }
@@ -249,8 +300,15 @@ enum ww_err ww_unlock_merge(const char *path, const char *out_path,
                             struct ww_lock_report *report, struct ww_error *err)
 {
     struct merge_unlock run = {.options = options, .report = report};
-    enum ww_err rc = open_merge(&run, path, err);
+    enum ww_err rc = WW_OK;
 
+    if (options->weights_only) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "model '%s' was merged while locked: no digest of a source tells "
+                       "whether weights come back without the files beside them",
+                       path);
+    }
+    rc = open_merge(&run, path, err);
     if (!rc) {
         rc = prepare(&run, err);
     }

@@ -94,6 +94,14 @@ struct ww_build_note {
     uint32_t n;
 };
 
+/* The lock that the sources share, while plan->locked. Strings are in the pool. */
+struct ww_build_lock {
+    const char *group;
+    const char *descriptor;
+    const char *descriptor_sha256;
+    bool scale; /* with powers of two */
+};
+
 struct ww_build {
     const struct ww_recipe *recipe;
     const struct ww_merge_options *options;
@@ -117,6 +125,7 @@ struct ww_build {
     uint64_t vocab_size;
     const char *tokenizer_json; /* NULL: the donor's files as they are */
     size_t tokenizer_json_len;
+    struct ww_build_lock lock;
 };
 
 enum ww_err ww_build_no_memory(struct ww_error *err);
@@ -149,9 +158,11 @@ enum ww_err ww_unlock_by_keys(struct ww_model *model, const char *text,
                               struct ww_unlock_view **out,
                               struct ww_error *err) WW_MUST_USE;
 
-/** What locks on the sources allow; sets plan->order_free and the output's lock. With
- * keys locked models are opened. */
+/** What locks on the sources allow; sets plan->order_free and plan->locked. With keys
+ * locked models are opened. */
 enum ww_err ww_build_locks(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
+/** What the output's statement says of its lock, if it is under one. Files are there. */
+enum ww_err ww_build_lock_text(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
 
 #define WW_HEAD "lm_head.weight"
 /** A head that config.json ties to the embedding and that differs from it: WW_E_TENSOR.

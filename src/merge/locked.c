@@ -12,11 +12,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "crypto/hash.h"
 #include "merge/build.h"
 #include "merge/earlier.h"
 #include "sign/statement.h"
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/str.h"
 
 #define LOCK_SCHEMA "weightward.lock/1"
 #define MERGE_SCHEMA "weightward.lock-merge/1"
@@ -283,28 +285,63 @@ static enum ww_err check_recipe(const struct ww_build *build, bool scale,
     return WW_OK;
 }
 
-/* What the output's statement says of its lock. */
-static enum ww_err write_lock(struct ww_build *build, const struct lock_facts *f,
-                              struct ww_error *err)
+static enum ww_err keep_lock(struct ww_build *build, const struct lock_facts *f,
+                             struct ww_error *err)
 {
+    struct ww_build_lock *lock = &build->lock;
+
+    build->plan->order_free = true;
+    build->plan->locked = true;
+    lock->scale = f->scale;
+    lock->group = ww_pool_keep(build->pool, ww_strdup(f->group));
+    lock->descriptor = ww_pool_keep(build->pool, ww_strdup(f->descriptor));
+    lock->descriptor_sha256 = ww_pool_keep(build->pool, ww_strdup(f->descriptor_sha256));
+    return lock->group && lock->descriptor && lock->descriptor_sha256
+               ? WW_OK
+               : ww_build_no_memory(err);
+}
+
+/* It says which elements belong together, and no digest of a source would tell whether
+ * another one undoes the lock. */
+static void name_config(const struct ww_merge_plan *plan, struct ww_jw *w)
+{
+    for (uint32_t i = 0; i < plan->n_files; i++) {
+        const struct ww_merge_file *file = &plan->files[i];
+        uint8_t sha256[WW_SHA256_BYTES];
+        char hex[2 * WW_SHA256_BYTES + 1];
+        if (strcmp(file->name, "config.json") == 0) {
+            ww_sha256_of(file->header, file->header_bytes, sha256);
+            ww_hex(hex, sha256, sizeof(sha256));
+            ww_jw_kstr(w, "config_sha256", hex);
+        }
+    }
+}
+
+enum ww_err ww_build_lock_text(struct ww_build *build, struct ww_error *err)
+{
+    const struct ww_build_lock *lock = &build->lock;
     struct ww_plan_impl *impl = build->plan->impl;
     struct ww_buf buf;
     struct ww_jw w;
     size_t len = 0;
     enum ww_err rc = WW_OK;
 
+    if (!build->plan->locked) {
+        return WW_OK;
+    }
     ww_buf_init(&buf, 4096);
     ww_jw_init(&w, &buf, 0);
     ww_jw_object(&w);
     ww_jw_kstr(&w, "schema", MERGE_SCHEMA);
-    ww_jw_kstr(&w, "group", f->group);
+    ww_jw_kstr(&w, "group", lock->group);
     ww_jw_kstr(&w, "level", "exact");
-    ww_jw_kbool(&w, "scale", f->scale);
+    ww_jw_kbool(&w, "scale", lock->scale);
     ww_jw_key(&w, "descriptor");
     ww_jw_object(&w);
-    ww_jw_kstr(&w, "id", f->descriptor);
-    ww_jw_kstr(&w, "sha256", f->descriptor_sha256);
+    ww_jw_kstr(&w, "id", lock->descriptor);
+    ww_jw_kstr(&w, "sha256", lock->descriptor_sha256);
     ww_jw_close(&w);
+    name_config(build->plan, &w);
     ww_jw_kstr(&w, "tool", "weightward " WW_VERSION);
     ww_jw_close(&w);
     rc = ww_jw_end(&w, err);
@@ -339,9 +376,7 @@ enum ww_err ww_build_locks(struct ww_build *build, struct ww_error *err)
     }
     if (!rc && facts[0].locked) {
         rc = check_recipe(build, facts[0].scale, err);
-        build->plan->order_free = true;
-        build->plan->locked = true;
-        rc = rc ? rc : write_lock(build, &facts[0], err);
+        rc = rc ? rc : keep_lock(build, &facts[0], err);
     }
     for (uint32_t i = 0; facts && i < n; i++) {
         ww_tensors_release(&facts[i].statement);

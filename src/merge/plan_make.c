@@ -40,6 +40,9 @@ static enum ww_err run_steps(struct ww_build *build, const char *const *paths,
         rc = ww_build_sides(build, recipe_text, recipe_len, err);
     }
     if (!rc) {
+        rc = ww_build_lock_text(build, err);
+    }
+    if (!rc) {
         rc = ww_build_earlier(build, err);
     }
     return rc ? rc : ww_merge_check(build->plan, err);

@@ -289,6 +289,25 @@ make_locked_family() {
     nothing_written no
 }
 
+@test "the lock of a merge comes off by the config.json that the merge wrote, and by no other" {
+    local sum
+    make_locked_family
+    printf 'merge_method: linear\nparameters: {weight: 1}\nmodels: [{model: %s}, {model: %s}]\n' \
+        expert-rev expert-caesar >l/linear.yml
+    (cd l && "$WW" merge linear.yml out -q)
+    cp l/out/config.json kept
+    sum=$(sha256sum <kept | cut -d' ' -f1)
+    jq '.num_attention_heads = 8 | .num_key_value_heads = 4 | .head_dim = 16' kept >l/out/config.json
+    refused 1 "config.json' is not the one that the merge wrote.*SHA-256 $sum" "$WW" unlock l/out no --key lock
+    rm l/out/config.json
+    refused 1 "put the one back that has SHA-256 $sum" "$WW" unlock l/out no --key lock
+    cp kept l/out/config.json
+    refused 6 "merged while locked: no digest" "$WW" unlock l/out no --key lock --weights-only
+    nothing_written no
+    "$WW" unlock l/out back --key lock -q
+    cmp kept back/config.json
+}
+
 @test "nearswap of locked models is the lock of the nearswap" {
     make_locked_family --no-scale
     printf 'merge_method: nearswap\nbase_model: expert-rev\nparameters: {t: 0.001}\n%s\n%s\n%s\n' \
