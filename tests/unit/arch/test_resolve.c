@@ -280,6 +280,36 @@ static void an_encoder_without_the_heads_transform_is_headless(void **state)
     ww_fx_free(fx);
 }
 
+/* Families of one descriptor have other defaults: Sarvam has no query latent where
+ * config.json does not say, DeepSeek V3 has. What is stored tells. */
+static void a_query_latent_is_there_where_it_is_stored(void **state)
+{
+    (void)state;
+    struct ww_fx *fx = ww_fx_new(
+        "{\"model_type\": \"sarvam_mla\", \"hidden_size\": 8,"
+        " \"num_hidden_layers\": 1, \"intermediate_size\": 6,"
+        " \"num_attention_heads\": 2, \"vocab_size\": 11, \"kv_lora_rank\": 4,"
+        " \"qk_nope_head_dim\": 2, \"qk_rope_head_dim\": 2, \"v_head_dim\": 3}");
+    ww_fx_add(fx, "11,8", "model.embed_tokens.weight");
+    ww_fx_add(fx, "11,8", "lm_head.weight");
+    ww_fx_add(fx, "8", "model.norm.weight");
+    ww_fx_add(fx, "8", "model.layers.0.input_layernorm.weight");
+    ww_fx_add(fx, "8", "model.layers.0.post_attention_layernorm.weight");
+    ww_fx_add(fx, "8,8", "model.layers.0.self_attn.q_proj.weight");
+    ww_fx_add(fx, "6,8", "model.layers.0.self_attn.kv_a_proj_with_mqa.weight");
+    ww_fx_add(fx, "4", "model.layers.0.self_attn.kv_a_layernorm.weight");
+    ww_fx_add(fx, "10,4", "model.layers.0.self_attn.kv_b_proj.weight");
+    ww_fx_add(fx, "8,6", "model.layers.0.self_attn.o_proj.weight");
+    ww_fx_add(fx, "6,8", "model.layers.0.mlp.gate_proj.weight");
+    ww_fx_add(fx, "6,8", "model.layers.0.mlp.up_proj.weight");
+    ww_fx_add(fx, "8,6", "model.layers.0.mlp.down_proj.weight");
+    struct ww_layout *l = resolve(fx);
+    assert_int_equal(l->attentions[0].q_latent, 0);
+    assert_int_equal(l->attentions[0].latent, 4);
+    ww_layout_free(l);
+    ww_fx_free(fx);
+}
+
 static void sentence_embedders_keep_their_residual(void **state)
 {
     (void)state;
@@ -549,6 +579,7 @@ int main(void)
         cmocka_unit_test(stored_head_beside_tying_is_used_and_moves),
         cmocka_unit_test(headless_model_keeps_its_residual),
         cmocka_unit_test(an_encoder_without_the_heads_transform_is_headless),
+        cmocka_unit_test(a_query_latent_is_there_where_it_is_stored),
         cmocka_unit_test(sentence_embedders_keep_their_residual),
         cmocka_unit_test(prefix_may_be_absent),
         cmocka_unit_test(buffers_are_ignored),
