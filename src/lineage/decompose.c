@@ -511,18 +511,6 @@ static enum ww_err tell_unexplained(struct decomposing *d, struct ww_error *err)
                 err);
 }
 
-/* Does a recipe have the model? Names of others may begin with its name. */
-static bool has_model(const char *recipe, const char *name)
-{
-    const size_t n = strlen(name);
-    const char *at = strstr(recipe, name);
-
-    while (at && at[n] != '\n' && at[n] != '"' && at[n] != '\0') {
-        at = strstr(at + 1, name);
-    }
-    return at != NULL;
-}
-
 /* Who turned out to be no source explains nothing, and no recipe has it. What it seemed
  * to explain is another's, that was not given. */
 static enum ww_err replay_without(struct decomposing *d, const bool *before,
@@ -543,7 +531,7 @@ static enum ww_err replay_without(struct decomposing *d, const bool *before,
         for (uint32_t t = 0; d->varied.varies && t < d->family.n_tensors; t++) {
             d->varied.tensors[(size_t)t * d->k + i] = 0;
         }
-        if (r->recipe && has_model(r->recipe, r->sources[i].name)) {
+        if (r->recipe && ww_sketch_has(r->recipe, r->sources[i].name)) {
             ww_free(r->recipe);
             r->recipe = NULL;
             r->method_match = 0;

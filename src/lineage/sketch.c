@@ -30,6 +30,34 @@ static enum ww_err add_path(struct ww_buf *b, const char *path)
     return rc ? rc : ww_buf_add_str(b, "\"\n", NULL);
 }
 
+/* Does a text begin with the path as add_path writes it? */
+static bool begins_with_path(const char *text, const char *path)
+{
+    if (*text++ != '"') {
+        return false;
+    }
+    for (const char *c = path; *c; c++) {
+        if ((*c == '"' || *c == '\\') && *text++ != '\\') {
+            return false;
+        }
+        if (*text++ != *c) {
+            return false;
+        }
+    }
+    return *text == '"';
+}
+
+bool ww_sketch_has(const char *text, const char *path)
+{
+    static const char model[] = "model: "; /* ends "base_model: " as well */
+    const char *at = strstr(text, model);
+
+    while (at && !begins_with_path(at + sizeof(model) - 1, path)) {
+        at = strstr(at + 1, model);
+    }
+    return at != NULL;
+}
+
 static enum ww_err add_list(struct ww_buf *b, const struct ww_gradient_list *list)
 {
     enum ww_err rc = ww_buf_add_str(b, list->n > 1 ? "[" : "", NULL);

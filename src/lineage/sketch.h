@@ -47,6 +47,8 @@ struct ww_sketch {
 bool ww_sketch_can_name(const char *path);
 /** Fresh text; NULL when memory is out. */
 char *ww_sketch_text(const struct ww_sketch *sketch) WW_MUST_USE;
+/** Is the model of this path in such a text, as a source or as the base? */
+bool ww_sketch_has(const char *text, const char *path);
 
 /** The decimal with the fewest places (at most four) within reach, else the value: people
  *  write short numbers into recipes, and a tie in rounding falls right only for the very

@@ -163,6 +163,8 @@ static void shapes_of_keep_rates_are_told_apart(void **state)
 static void text_is_a_recipe_that_says_the_same(void **state)
 {
     const char *const models[] = {"a \"quoted\" \\ name", "b"};
+    const char *const in[] = {models[0], "b", "base"};
+    const char *const not_in[] = {"ties", "name", "a", "bas", "ase", "0.6", ""};
     const struct ww_sketch sketch = {.method = "ties",
                                      .base = "base",
                                      .models = models,
@@ -186,6 +188,12 @@ static void text_is_a_recipe_that_says_the_same(void **state)
     assert_string_equal(file.recipes[0].models[0].path, models[0]);
     assert_int_equal(file.recipes[0].n_models, 3);
     ww_recipe_release(&file);
+    for (size_t i = 0; i < sizeof(in) / sizeof(in[0]); i++) {
+        assert_true(ww_sketch_has(text, in[i]));
+    }
+    for (size_t i = 0; i < sizeof(not_in) / sizeof(not_in[0]); i++) {
+        assert_false(ww_sketch_has(text, not_in[i]));
+    }
     ww_free(text);
     assert_false(ww_sketch_can_name("a+b"));
     assert_false(ww_sketch_can_name("a@b"));
