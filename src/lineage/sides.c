@@ -13,7 +13,7 @@
 #define INTERVALS 5  /* by so many a share is below the least one that counts */
 #define STEADY 20    /* so many half intervals long, of one tensor, is a share of a sum */
 #define AGREE 6      /* tensors at least */
-#define TAKES 0.67   /* of what is left without them: most that is left with them */
+#define TAKES 0.5    /* of what is left without them: most that is left with them */
 #define MAYBE (-0.1) /* a share that is worth a look at the elements */
 
 struct looking {
@@ -158,8 +158,9 @@ static enum ww_err keep_far(const struct looking *l, bool *any, bool *steady,
 }
 
 /* Is so little left with these sides that they are believed? A sum has its share in every
- * tensor, whatever noise or training came after it; a relative of a source that was not
- * given takes up another part of it in each. */
+ * tensor, whatever noise or training came after it; another training of a source that was
+ * not given takes up another part of it in each. A merge of that source does not, so more
+ * than what is left has to be explained. */
 static bool is_clear(const struct looking *l, double without, bool steady)
 {
     const struct left left = left_by_each(l, l->side);

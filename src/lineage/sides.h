@@ -25,8 +25,8 @@ struct ww_sides_ask {
 struct ww_sides {
     int8_t side[WW_LINEAGE_MAX_SOURCES];
     bool any;   /* some share lies far below zero */
-    bool clear; /* and with it next to nothing is left that was left without, or a third
-                   less and each tensor has the same share; else elements were dropped, or
+    bool clear; /* and with it next to nothing is left that was left without, or half at
+                   most and each tensor has the same share; else elements were dropped, or
                    blocks leave noise of their own, or it is none */
 };
 

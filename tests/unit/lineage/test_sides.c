@@ -137,6 +137,18 @@ static void a_relative_is_not_taken_for_who_was_taken_away(void **state)
     assert_false(found.clear);
 }
 
+/* Two relatives with an even part of it in all tensors explain less than half of it. */
+static void relatives_that_explain_less_than_half_are_not_taken_for_it(void **state)
+{
+    (void)state;
+    const double shares[K] = {0, 0, 0.7, 0};
+    const struct hidden taken = {-0.8, 0.0001, 0};
+    struct ww_sides found;
+    struct ww_fit fit;
+    look(shares, &taken, 0, &found, &fit);
+    assert_false(found.clear);
+}
+
 /* Two candidates, of which the second one was taken for such, and two controls. */
 static void controls_take_the_better_side_of_who_was_taken_away(void **state)
 {
@@ -162,6 +174,7 @@ int main(void)
             nobody_is_taken_away_where_a_source_is_missing_or_training_went_on),
         cmocka_unit_test(weights_below_zero_are_found_behind_noise),
         cmocka_unit_test(a_relative_is_not_taken_for_who_was_taken_away),
+        cmocka_unit_test(relatives_that_explain_less_than_half_are_not_taken_for_it),
         cmocka_unit_test(controls_take_the_better_side_of_who_was_taken_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
