@@ -39,6 +39,7 @@ struct ww_builder {
     struct ww_tally *tallies;
     uint32_t n_tallies;
     uint32_t cap_tallies;
+    bool part_missing; /* what is missing belongs to layers of which there are none */
 };
 
 /** Where a row stands: indices into the layout's arrays, WW_NONE outside. */

@@ -174,6 +174,44 @@ static enum ww_err set_name_space(struct ww_builder *b, const struct ww_place *p
     return rc;
 }
 
+/* Is the name one beside a stack's layers, as "decoder.embed_tokens.weight" is, of which
+ * the model has nothing? */
+static bool in_missing_part(const struct ww_builder *b, const char *name)
+{
+    const size_t n = strcspn(name, ".") + 1;
+    bool beside = false;
+
+    for (uint32_t s = 0; s < b->desc->n_stacks && !beside; s++) {
+        const char *layer = b->desc->stacks[s].layer;
+        struct name full;
+        expand(b, "", layer, layer + strlen(layer), 0, &full);
+        beside = strncmp(full.text, name, n) == 0;
+    }
+    for (uint32_t i = 0; i < b->model->n_tensors && beside; i++) {
+        beside = strncmp(b->model->tensors[i].name, name, n) != 0;
+    }
+    return beside;
+}
+
+static bool any_in_missing_part(const struct ww_builder *b, const struct ww_row *row,
+                                const char *layer, uint64_t number)
+{
+    const char *from = row->name;
+    struct name name;
+
+    for (;;) {
+        const char *end = from + strcspn(from, "|");
+        expand(b, layer, from, end, number, &name);
+        if (in_missing_part(b, name.text)) {
+            return true;
+        }
+        if (*end == '\0') {
+            return false;
+        }
+        from = end + 1;
+    }
+}
+
 /* All alternatives of one row with one number. */
 static enum ww_err match_number(struct ww_builder *b, const struct ww_row *row,
                                 struct ww_place *place, const char *layer,
@@ -204,6 +242,7 @@ static enum ww_err match_number(struct ww_builder *b, const struct ww_row *row,
     if (rc == WW_OK && row->optional) {
         rc = tally(b, row, found, name.text, err);
     } else if (rc == WW_OK && found == 0) {
+        b->part_missing = any_in_missing_part(b, row, layer, number);
         rc = WW_FAIL(err, WW_E_TENSOR,
                      "tensor '%s' is missing (%s, descriptor '%s'); is a shard missing?",
                      name.text, row->role, b->desc->id);

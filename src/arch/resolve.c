@@ -225,7 +225,8 @@ out:
     return rc;
 }
 
-enum ww_err ww_layout_lacks(const struct ww_model *model, struct ww_error *err)
+enum ww_err ww_layout_lacks(const struct ww_model *model, bool *part,
+                            struct ww_error *err)
 {
     struct ww_builder b = {.model = model};
     struct ww_descriptor *desc = NULL;
@@ -238,6 +239,7 @@ enum ww_err ww_layout_lacks(const struct ww_model *model, struct ww_error *err)
     if (!rc && prepare(&b, err) == WW_OK) {
         rc = match(&b, err);
     }
+    *part = b.part_missing;
     ww_layout_free(b.layout);
     ww_free(b.tallies);
     ww_free(b.bound);

@@ -44,6 +44,22 @@ static enum ww_err lacks(struct ww_build *build, const struct ww_build_model *m,
                          m->text, what);
 }
 
+/* How many layers config.json says that the model's only stack has: a decoder that was
+ * saved alone may have another number than the encoder, whose the general word is. */
+static enum ww_err count_of_config(const struct ww_config *config, const char *prefix,
+                                   bool *present, uint64_t *layers)
+{
+    enum ww_err rc = WW_OK;
+
+    *present = false;
+    if (strstr(prefix, "decoder.")) {
+        rc = ww_config_fact(config->text, WW_FACT_DECODER_LAYERS, present, layers, NULL);
+    }
+    return rc || *present
+               ? rc
+               : ww_config_fact(config->text, WW_FACT_LAYERS, present, layers, NULL);
+}
+
 /* Names are merged whatever the architecture is, so what all models lack, or the only
  * one, would be missed by nobody before the result is loaded. */
 static enum ww_err check_whole(struct ww_build *build, const struct ww_build_model *m,
@@ -54,16 +70,20 @@ static enum ww_err check_whole(struct ww_build *build, const struct ww_build_mod
     bool present = false;
     uint64_t layers = 0;
     char text[400];
-    enum ww_err rc = config ? ww_layout_lacks(m->model, &found) : WW_OK;
+    bool part = false;
+    enum ww_err rc = config ? ww_layout_lacks(m->model, &part, &found) : WW_OK;
 
     if (rc == WW_E_NOMEM) {
         return ww_build_no_memory(err);
+    }
+    if (rc && part) { /* an encoder that was saved alone is whole */
+        return ww_build_warn(build, err, "model '%s': %s", m->text, found.text);
     }
     if (rc) {
         return lacks(build, m, found.text, err);
     }
     if (config && m->n_stacks == 1) {
-        rc = ww_config_fact(config->text, WW_FACT_LAYERS, &present, &layers, NULL);
+        rc = count_of_config(config, m->stacks[0].prefix, &present, &layers);
     }
     if (rc || !present || layers <= m->stacks[0].n_layers) {
         return WW_OK;

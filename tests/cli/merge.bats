@@ -582,4 +582,12 @@ PY
     cp "$AMBER/../base/config.json" base
     LC_ALL=C sed -i '1s/"model.norm.weight"/"model.morn.weight"/' base/model.safetensors
     lacks "'base': tensor 'model.norm.weight' is missing .*; is a shard missing"
+    # A decoder that was saved alone has its own number of layers.
+    LC_ALL=C sed -i '1s/"model.layers[.]/"xxxdecoder.h./g' base/model.safetensors
+    layers=$(jq .num_hidden_layers base/config.json)
+    jq ".model_type = \"other\" | .num_hidden_layers = 1$layers | .decoder_layers = $layers" "$AMBER/../base/config.json" >base/config.json
+    "$WW" merge recipe.yml out --dry-run
+    jq ".decoder_layers = 1$layers" base/config.json >longer.json
+    mv longer.json base/config.json
+    refused 3 "config.json says 1$layers; is a shard missing" "$WW" merge recipe.yml out
 }

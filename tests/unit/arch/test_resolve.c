@@ -3,6 +3,7 @@
  */
 #include "ww_model_fixture.h"
 
+#include "arch/lacks.h"
 #include "layout_check.h"
 #include "util/fault.h"
 
@@ -58,6 +59,66 @@ static void refuse(struct ww_fx *fx, enum ww_err code, const char *first,
         fail_msg("'%s' lacks '%s' or '%s'", err.text, first, second);
     }
     ww_fx_free(fx);
+}
+
+static enum ww_err lacks(struct ww_fx *fx, bool *part)
+{
+    struct ww_error err = {0};
+    const enum ww_err rc = ww_layout_lacks(ww_fx_open(fx), part, &err);
+    assert_true(!rc == !strstr(err.text, "is missing"));
+    ww_fx_free(fx);
+    return rc;
+}
+
+static struct ww_fx *whisper_encoder(void)
+{
+    struct ww_fx *fx =
+        ww_fx_new("{\"model_type\": \"whisper\", \"d_model\": 8, \"encoder_layers\": 1,"
+                  " \"encoder_attention_heads\": 2, \"encoder_ffn_dim\": 12}");
+    static const char *const norms[] = {"layers.0.self_attn_layer_norm",
+                                        "layers.0.final_layer_norm", "layer_norm"};
+    static const char *const square[] = {"q_proj", "k_proj", "v_proj", "out_proj"};
+    for (int i = 0; i < 3; i++) {
+        ww_fx_add(fx, "8", "encoder.%s.weight", norms[i]);
+        ww_fx_add(fx, "8", "encoder.%s.bias", norms[i]);
+    }
+    for (int i = 0; i < 4; i++) {
+        ww_fx_add(fx, "8,8", "encoder.layers.0.self_attn.%s.weight", square[i]);
+        ww_fx_add(fx, "8", "encoder.layers.0.self_attn.%s.bias", square[i]);
+    }
+    ww_fx_add(fx, "12,8", "encoder.layers.0.fc1.weight");
+    ww_fx_add(fx, "12", "encoder.layers.0.fc1.bias");
+    ww_fx_add(fx, "8,12", "encoder.layers.0.fc2.weight");
+    ww_fx_add(fx, "8", "encoder.layers.0.fc2.bias");
+    ww_fx_add(fx, "8,4,3", "encoder.conv1.weight");
+    ww_fx_add(fx, "8", "encoder.conv1.bias");
+    ww_fx_add(fx, "8,8,3", "encoder.conv2.weight");
+    ww_fx_add(fx, "8", "encoder.conv2.bias");
+    ww_fx_add(fx, "16,8", "encoder.embed_positions.weight");
+    return fx;
+}
+
+/* Of an encoder for sounds nothing is missing but the decoder's words. */
+static void a_missing_part_is_no_missing_tensor(void **state)
+{
+    (void)state;
+    bool part = true;
+    assert_int_equal(lacks(llama(CONFIG(USUAL)), &part), WW_OK);
+    assert_false(part);
+    struct ww_fx *fx = llama(CONFIG(USUAL));
+    ww_fx_drop(fx, "model.embed_tokens.weight");
+    assert_int_equal(lacks(fx, &part), WW_E_TENSOR);
+    assert_false(part);
+    assert_int_equal(lacks(whisper_encoder(), &part), WW_E_TENSOR);
+    assert_true(part);
+    fx = whisper_encoder();
+    ww_fx_drop(fx, "encoder.conv1.bias");
+    assert_int_equal(lacks(fx, &part), WW_E_TENSOR);
+    assert_false(part);
+    fx = whisper_encoder(); /* something of the decoder is there */
+    ww_fx_add(fx, "8", "decoder.layer_norm.weight");
+    assert_int_equal(lacks(fx, &part), WW_E_TENSOR);
+    assert_false(part);
 }
 
 static void facts_and_spaces_are_found(void **state)
@@ -592,6 +653,7 @@ int main(void)
         cmocka_unit_test(unusable_configs_are_refused),
         cmocka_unit_test(wrappers_hold_language_models_that_they_know),
         cmocka_unit_test(other_names_find_no_layer),
+        cmocka_unit_test(a_missing_part_is_no_missing_tensor),
         cmocka_unit_test(folder_without_config_is_refused),
         cmocka_unit_test(resolving_survives_each_failed_allocation),
         cmocka_unit_test(class_names_cover_all_classes),
