@@ -74,7 +74,7 @@ def synthetic(work):
             save_file({"w": (base + torch.randn(N, generator=g) * delta).bfloat16()},
                       os.path.join(folder, "model.safetensors"))
             with open(os.path.join(folder, "config.json"), "w") as f:
-                json.dump({"model_type": "llama"}, f)
+                json.dump({"model_type": "none"}, f)
             sources.append(folder)
         yield f"average of two, changes of sd {delta:g}", "linear", sources, (1, 1)
 

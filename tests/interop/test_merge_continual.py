@@ -20,9 +20,9 @@ SHAPES = {"model.embed_tokens.weight": (50, 16), "model.norm.weight": (16,)} | {
     f"model.layers.{i}.{n}.weight": s for i in range(2) for n, s in
     {"self_attn.q_proj": (16, 16), "mlp.up_proj": (24, 16), "mlp.down_proj": (16, 24),
      "input_layernorm": (16,)}.items()}
-CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 16,
-          "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
-          "num_key_value_heads": 2, "vocab_size": 50, "tie_word_embeddings": True}
+# Of no architecture, which would have more in a layer.
+CONFIG = {"model_type": "none", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+          "num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": 50, "tie_word_embeddings": True}
 failed = []
 
 
