@@ -12,7 +12,7 @@ the weights move; merged adapters of rank 16 and 64, the sum rounded once or the
 before it, in BF16 and F32; and folders that are named. Then adapters, exactly and within errors, and
 two pairs of 256 MiB, of which only our speeds are measured, beside what the disk of FOLDER
 does past the page cache. Speeds are of CPU seconds of both whole commands on one thread, reading,
-digests and writing included: slowest and fastest of ROUNDS (3). ONLY=merged or ONLY=large
+digests and writing included: slowest and fastest of ROUNDS (3), from four on with the median. ONLY=merged or ONLY=large
 for these alone, ONLY=ours for the pairs without the other ways. With ONLY=large, BEFORE=BUILD
 is another build: each round it unpacks in turn with the first one, and the medians of the
 paired ratios are told. FOLDER needs 2 GB and is left clean.
@@ -102,7 +102,8 @@ def in_turn(binaries, package, base, out):
 
 
 def spread(size, seconds):
-    return f"{size / max(seconds) / 1e6:.0f}-{size / min(seconds) / 1e6:.0f}"
+    middle = f" ({size / statistics.median(seconds) / 1e6:.0f})" if len(seconds) > 3 else ""
+    return f"{size / max(seconds) / 1e6:.0f}-{size / min(seconds) / 1e6:.0f}{middle}"
 
 
 def measure(binary, work, label, base, tune):
