@@ -32,13 +32,12 @@ WW_CLONES void ww_keep_range(double *restrict x, const double range[2], double f
     }
 }
 
-/* For each set of four bits, from the lowest, the masks of four doubles. */
 #define MASK(bit) ((uint64_t)0 - (uint64_t)((bit)&1))
 #define MASKS(set)                                                                       \
     {                                                                                    \
         MASK(set), MASK((set) >> 1), MASK((set) >> 2), MASK((set) >> 3)                  \
     }
-static const uint64_t masks[16][4] = {
+const uint64_t ww_keep_masks[16][4] __attribute__((aligned(32))) = {
     MASKS(0), MASKS(1), MASKS(2),  MASKS(3),  MASKS(4),  MASKS(5),  MASKS(6),  MASKS(7),
     MASKS(8), MASKS(9), MASKS(10), MASKS(11), MASKS(12), MASKS(13), MASKS(14), MASKS(15),
 };
@@ -50,7 +49,7 @@ WW_CLONES void ww_keep_bits(double *restrict x, const uint8_t *restrict keep,
                             double factor, double weight, size_t n)
 {
     for (size_t i = 0; i < n; i += 4) {
-        const uint64_t *mask = masks[keep[i / 8] >> (i & 4) & 15];
+        const uint64_t *mask = ww_keep_masks[keep[i / 8] >> (i & 4) & 15];
         const quad v = *(const quad *)(x + i) * factor * weight;
         *(quad_bits *)(x + i) = (quad_bits)v & *(const quad_bits *)mask;
     }

@@ -6,6 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/** For each set of four bits, from the lowest, the masks of four doubles. */
+extern const uint64_t ww_keep_masks[16][4];
+
 /** x[i] = x[i] factor weight where it is kept, else 0. keep: a byte for each, 0 or 1. */
 void ww_keep_bytes(double *x, const uint8_t *keep, double factor, double weight,
                    size_t n);

@@ -7,7 +7,7 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
-#include <immintrin.h>
+#include "merge/key_lanes.h"
 
 #define TARGET __attribute__((target("avx2,popcnt")))
 #define ALWAYS __attribute__((target("avx2,popcnt"), always_inline)) static inline
@@ -32,17 +32,6 @@ ALWAYS size_t store_four(__m128i keys, unsigned set, uint32_t *to)
     return (size_t)__builtin_popcount(set);
 }
 
-ALWAYS uint64_t sum_of_lanes(__m256i v)
-{
-    uint32_t lanes[8];
-    uint64_t sum = 0;
-    _mm256_storeu_si256((__m256i *)(void *)lanes, v);
-    for (unsigned i = 0; i < 8; i++) {
-        sum += lanes[i];
-    }
-    return sum;
-}
-
 TARGET size_t ww_pick_x86(const uint32_t *keys, size_t n, uint32_t low, uint32_t span,
                           uint32_t *to, uint64_t *larger)
 {
@@ -62,7 +51,7 @@ TARGET size_t ww_pick_x86(const uint32_t *keys, size_t n, uint32_t low, uint32_t
         m += store_four(_mm256_castsi256_si128(k), set & 15, to + m);
         m += store_four(_mm256_extracti128_si256(k, 1), set >> 4, to + m);
     }
-    *larger += sum_of_lanes(above);
+    *larger += ww_lanes_sum(above);
     return m + ww_pick_plain(keys + i, n - i, low, span, to + m, larger);
 }
 

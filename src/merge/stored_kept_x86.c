@@ -11,6 +11,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "merge/kept.h"
+#include "merge/key_lanes.h"
 #include "merge/stored_key.h"
 #include "merge/stored_lanes.h"
 
@@ -20,20 +22,9 @@
 enum by { BY_BITS, FROM_LEAST, BY_RANGE };
 enum sum { TOTAL, MEAN, ELECTED, ELECTED_MEAN };
 
-/* For each set of four bits, from the lowest, the masks of four doubles. */
-#define MASK(bit) ((uint64_t)0 - (uint64_t)((bit)&1))
-#define MASKS(set)                                                                       \
-    {                                                                                    \
-        MASK(set), MASK((set) >> 1), MASK((set) >> 2), MASK((set) >> 3)                  \
-    }
-static const uint64_t masks[16][4] __attribute__((aligned(32))) = {
-    MASKS(0), MASKS(1), MASKS(2),  MASKS(3),  MASKS(4),  MASKS(5),  MASKS(6),  MASKS(7),
-    MASKS(8), MASKS(9), MASKS(10), MASKS(11), MASKS(12), MASKS(13), MASKS(14), MASKS(15),
-};
-
 ALWAYS __m256d mask_of(unsigned set)
 {
-    return _mm256_load_pd((const double *)(const void *)masks[set]);
+    return _mm256_load_pd((const double *)(const void *)ww_keep_masks[set]);
 }
 
 ALWAYS __m256d in_range(__m256d change, const double *range, enum by by)
@@ -238,33 +229,19 @@ bool ww_stored_kept(const struct ww_stored_kept *f, const uint8_t *const *x,
     return whole == n ? in : rest_of(of, f, x, base, whole, n - whole, out) && in;
 }
 
-/* Eight floats, in their order. */
-ALWAYS __m256 floats_at(const uint8_t *p)
-{
-    const __m128i h = _mm_loadu_si128((const __m128i *)(const void *)p);
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
-}
-
 TARGET uint64_t ww_stored_count(const uint8_t *x, const uint8_t *base, size_t n,
                                 uint32_t key)
 {
     const __m256i wanted = _mm256_set1_epi32((int)key);
-    const __m256i body = _mm256_set1_epi32(0x7fffffff);
     __m256i found = _mm256_setzero_si256();
-    uint32_t lanes[8];
     uint64_t count = 0;
     size_t i = 0;
 
     for (; i + 8 <= n; i += 8) {
-        const __m256 change =
-            _mm256_sub_ps(floats_at(x + 2 * i), floats_at(base + 2 * i));
-        const __m256i bits = _mm256_and_si256(_mm256_castps_si256(change), body);
-        found = _mm256_sub_epi32(found, _mm256_cmpeq_epi32(bits, wanted));
+        const __m256i keys = ww_keys_at(x + 2 * i, base + 2 * i);
+        found = _mm256_sub_epi32(found, _mm256_cmpeq_epi32(keys, wanted));
     }
-    _mm256_storeu_si256((__m256i *)(void *)lanes, found);
-    for (unsigned lane = 0; lane < 8; lane++) {
-        count += lanes[lane];
-    }
+    count = ww_lanes_sum(found);
     for (; i < n; i++) {
         count += ww_stored_key(x, base, i) == key;
     }

@@ -8,8 +8,7 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
-#include <immintrin.h>
-
+#include "merge/key_lanes.h"
 #include "merge/stored_key.h"
 
 #define TARGET __attribute__((target("avx2,popcnt")))
@@ -71,25 +70,6 @@ ALWAYS void pick(struct side *s, __m256i keys)
     s->to += __builtin_popcount(set);
 }
 
-ALWAYS uint64_t sum_of_lanes(__m256i v)
-{
-    uint32_t lanes[8];
-    uint64_t sum = 0;
-
-    _mm256_storeu_si256((__m256i *)(void *)lanes, v);
-    for (unsigned i = 0; i < 8; i++) {
-        sum += lanes[i];
-    }
-    return sum;
-}
-
-ALWAYS __m256i key_of(__m256i x, __m256i base)
-{
-    const __m256 change =
-        _mm256_sub_ps(_mm256_castsi256_ps(x), _mm256_castsi256_ps(base));
-    return _mm256_and_si256(_mm256_castps_si256(change), _mm256_set1_epi32(0x7fffffff));
-}
-
 ALWAYS __m256i load(const uint8_t *p)
 {
     return _mm256_loadu_si256((const __m256i *)(const void *)p);
@@ -107,10 +87,10 @@ ALWAYS uint32_t walk(const uint8_t *x, const uint8_t *base, size_t n, struct sid
     for (size_t i = 0; i < n; i += STEP) {
         const __m256i of_x = load(x + 2 * i);
         const __m256i of_base = load(base + 2 * i);
-        const __m256i low = key_of(_mm256_unpacklo_epi16(zero, of_x),
-                                   _mm256_unpacklo_epi16(zero, of_base));
-        const __m256i high = key_of(_mm256_unpackhi_epi16(zero, of_x),
-                                    _mm256_unpackhi_epi16(zero, of_base));
+        const __m256i low = ww_keys_of(_mm256_unpacklo_epi16(zero, of_x),
+                                       _mm256_unpacklo_epi16(zero, of_base));
+        const __m256i high = ww_keys_of(_mm256_unpackhi_epi16(zero, of_x),
+                                        _mm256_unpackhi_epi16(zero, of_base));
         most = _mm256_max_epi32(most, _mm256_max_epi32(low, high));
         for (uint32_t s = 0; s < n_sides; s++) {
             pick(&sides[s], low);
@@ -126,8 +106,8 @@ ALWAYS uint32_t walk(const uint8_t *x, const uint8_t *base, size_t n, struct sid
 
 ALWAYS void end(const struct side *s, struct ww_stored_picked *picked)
 {
-    picked->larger = sum_of_lanes(s->n_larger);
-    picked->common = sum_of_lanes(s->n_common);
+    picked->larger = ww_lanes_sum(s->n_larger);
+    picked->common = ww_lanes_sum(s->n_common);
     picked->n = (size_t)(s->to - picked->keys);
 }
 

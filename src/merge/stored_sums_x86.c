@@ -7,9 +7,9 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
-#include <immintrin.h>
 #include <string.h>
 
+#include "merge/key_lanes.h"
 #include "merge/stored_key.h"
 #include "util/num.h"
 
@@ -45,16 +45,6 @@ TARGET bool ww_stored_finite(const uint8_t *x, size_t n)
     return largest < NOT_FINITE;
 }
 
-ALWAYS __m256i keys_at(const uint8_t *x, const uint8_t *base)
-{
-    const __m128i a = _mm_loadu_si128((const __m128i *)(const void *)x);
-    const __m128i b = _mm_loadu_si128((const __m128i *)(const void *)base);
-    const __m256 change = _mm256_sub_ps(
-        _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(a), 16)),
-        _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(b), 16)));
-    return _mm256_and_si256(_mm256_castps_si256(change), _mm256_set1_epi32(0x7fffffff));
-}
-
 TARGET void ww_stored_keys(const uint8_t *x, const uint8_t *base, size_t n,
                            uint32_t *keys)
 {
@@ -62,7 +52,7 @@ TARGET void ww_stored_keys(const uint8_t *x, const uint8_t *base, size_t n,
 
     for (; i + 8 <= n; i += 8) {
         _mm256_storeu_si256((__m256i *)(void *)(keys + i),
-                            keys_at(x + 2 * i, base + 2 * i));
+                            ww_keys_at(x + 2 * i, base + 2 * i));
     }
     for (; i < n; i++) {
         keys[i] = ww_stored_key(x, base, i);
@@ -122,7 +112,7 @@ TARGET void ww_stored_magsum(struct ww_magsum sums[2], const uint8_t *x,
         const size_t m = ww_min_u64(STEP, whole - at);
         for (size_t i = 0; i < m; i += 8) {
             const size_t byte = 2 * (at + i);
-            take_apart(keys_at(x + byte, base + byte), bits[(at + i) / 8], places + i,
+            take_apart(ww_keys_at(x + byte, base + byte), bits[(at + i) / 8], places + i,
                        units + i);
         }
         for (size_t i = 0; i < m; i++) {
