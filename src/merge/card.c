@@ -13,6 +13,7 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "util/str.h"
 
 #define CARD "README.md"
 #define MAX_CARD_BYTES ((size_t)1 << 20)
@@ -55,6 +56,7 @@ const char *ww_licence_conflict(const char *a, const char *b)
 
 struct licence {
     const char *text; /* as the card spells it, on one line; NULL: none is stated */
+    const char *link; /* where its text is; NULL: not said */
     bool named;       /* it is no id: license_name beside "license: other", or several */
     bool unknown;     /* the card may state one, and cannot be read */
 };
@@ -90,6 +92,24 @@ static enum ww_err keep_line(struct ww_build *build, const char *text, const cha
     return WW_OK;
 }
 
+/* The address of a licence's text, or the name of a file that is carried along. */
+static enum ww_err take_link(struct ww_build *build, const struct ww_yaml *card,
+                             struct licence *out, struct ww_error *err)
+{
+    const struct ww_merge_plan *plan = build->plan;
+    const char *link = NULL;
+    bool reaches = false;
+
+    if (!ww_ytext(ww_yget(ww_yaml_root(card, 0), "license_link"), &link)) {
+        return WW_OK;
+    }
+    reaches = ww_str_starts(link, "https://") || ww_str_starts(link, "http://");
+    for (uint32_t i = 0; i < plan->n_files && !reaches; i++) {
+        reaches = strcmp(plan->files[i].name, link) == 0;
+    }
+    return reaches ? keep_line(build, link, &out->link, err) : WW_OK;
+}
+
 static enum ww_err take_licence(struct ww_build *build, const struct ww_build_model *m,
                                 const struct ww_yaml *card, struct licence *out,
                                 struct ww_error *err)
@@ -110,6 +130,7 @@ static enum ww_err take_licence(struct ww_build *build, const struct ww_build_mo
         rc = keep_line(build, text, &out->text, err);
         (void)ww_ytext(stated, &id);
         out->named |= strcmp(id, "other") == 0 && strcmp(text, "other") != 0;
+        rc = rc ? rc : take_link(build, card, out, err);
     } else if (!rc && ww_ytype(stated) == WW_Y_MAP) {
         out->unknown = true;
         rc = ww_build_warn(build, err,
@@ -168,6 +189,7 @@ static enum ww_err compare_licences(struct ww_build *build, struct licence *comm
             continue;
         }
         *common = common->text ? *common : all[i];
+        common->link = common->link ? common->link : all[i].link;
         for (uint32_t k = 0; k <= i && !rc; k++) {
             const char *other = all[k].text;
             const char *why = other ? ww_licence_conflict(other, text) : NULL;
@@ -232,25 +254,30 @@ static enum ww_err base_models(const struct ww_recipe *recipe, struct ww_buf *bu
     return rc;
 }
 
+static enum ww_err add_line(const char *key, const char *text, struct ww_buf *buf,
+                            struct ww_error *err)
+{
+    struct ww_jw w;
+    enum ww_err rc = ww_buf_addf(buf, err, "%s: ", key);
+
+    ww_jw_init(&w, buf, 0);
+    ww_jw_str(&w, text);
+    rc = rc ? rc : ww_jw_end(&w, err);
+    return rc ? rc : ww_buf_add_str(buf, "\n", err);
+}
+
 static enum ww_err add_licence(const struct licence *licence, bool differ,
                                struct ww_buf *buf, struct ww_error *err)
 {
-    struct ww_jw w;
-    enum ww_err rc = ww_buf_add_str(buf, "license: ", err);
+    const bool other = differ || licence->named;
+    enum ww_err rc = add_line("license", other ? "other" : licence->text, buf, err);
 
-    if (!rc && (differ || licence->named)) {
-        rc = ww_buf_add_str(buf, "\"other\"\n", err);
+    if (!rc && !differ && licence->named) {
+        rc = add_line("license_name", licence->text, buf, err);
     }
-    if (rc || differ) {
-        return rc;
-    }
-    if (licence->named) {
-        rc = ww_buf_add_str(buf, "license_name: ", err);
-    }
-    ww_jw_init(&w, buf, 0);
-    ww_jw_str(&w, licence->text);
-    rc = rc ? rc : ww_jw_end(&w, err);
-    return rc ? rc : ww_buf_add_str(buf, "\n", err);
+    return rc || differ || !licence->link
+               ? rc
+               : add_line("license_link", licence->link, buf, err);
 }
 
 static void front_matter(struct ww_build *build, const struct licence *licence,

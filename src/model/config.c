@@ -15,6 +15,7 @@
 
 #define MAX_KEYS 8
 #define MAX_KEY_BYTES 64
+#define PUT_BACK " cannot be read; put back the one that these weights were saved with"
 
 static const char *const fact_keys[WW_FACT_COUNT][MAX_KEYS] = {
     [WW_FACT_LAYERS] = {"num_hidden_layers", "n_layer", "n_layers", "num_layers",
@@ -111,7 +112,7 @@ static enum ww_err read_facts(struct ww_config *config, struct ww_error *err)
 {
     config->root = ww_json_root(config->json);
     if (ww_jtype(config->root) != WW_J_OBJECT) {
-        return WW_FAIL(err, WW_E_CONFIG, "'config.json': expected an object");
+        return WW_FAIL(err, WW_E_CONFIG, "'config.json'" PUT_BACK ": expected an object");
     }
     config->text = config->root;
     for (size_t i = 0; i < WW_LEN(text_sections); i++) {
@@ -151,7 +152,7 @@ enum ww_err ww_config_parse(const uint8_t *text, size_t len, struct ww_config **
     }
     rc = ww_json_parse(text, len, &ww_json_limits_config, &config->json, err);
     if (rc) {
-        ww_error_context(err, "'config.json'");
+        ww_error_context(err, "'config.json'%s", rc == WW_E_JSON ? PUT_BACK : "");
         goto out;
     }
     rc = read_facts(config, err);

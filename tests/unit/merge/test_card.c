@@ -74,6 +74,37 @@ static void odd_cards_are_read_or_told(void **state)
     pm_free(pm);
 }
 
+/* An address is carried, a file's name only where the file is in the output. */
+static void link_of_a_licence_is_carried(void **state)
+{
+    static const struct {
+        const char *link;
+        const char *written;
+    } cases[] = {
+        {"https://a.example/LICENSE", "license_link: \"https://a.example/LICENSE\"\n"},
+        {"LICENSE", "license_link: \"LICENSE\"\n"},
+        {"LICENSE.md", "license_name: \"own\"\nbase_model_relation"},
+        {"{a: b}", "license_name: \"own\"\nbase_model_relation"},
+    };
+    char card[120];
+    (void)state;
+
+    for (size_t i = 0; i < WW_LEN(cases); i++) {
+        struct pm *pm = pm_new();
+        snprintf(card, sizeof(card),
+                 "---\nlicense: other\nlicense_name: own\nlicense_link: %s\n---\n",
+                 cases[i].link);
+        ww_fx_file(pm->model[0], "LICENSE", "all rights\n");
+        ww_fx_file(pm->model[1], "README.md", card);
+        PM_OK(LINEAR);
+        assert_true(file_has(pm, "README.md", cases[i].written));
+        ww_fx_file(pm->model[0], "README.md", "---\nlicense: mit\n---\n");
+        PM_OK(LINEAR);
+        assert_false(file_has(pm, "README.md", "license_link"));
+        pm_free(pm);
+    }
+}
+
 static void licence_table_knows_what_excludes_what(void **state)
 {
     (void)state;
@@ -90,6 +121,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(licences_that_differ_are_named),
         cmocka_unit_test(odd_cards_are_read_or_told),
+        cmocka_unit_test(link_of_a_licence_is_carried),
         cmocka_unit_test(licence_table_knows_what_excludes_what),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -216,6 +216,8 @@ static void malformed_configs_are_refused(void **state)
         FAILS(parse(cases[i].text, &config, &err), cases[i].code);
         assert_null(config);
         assert_non_null(strstr(err.text, "'config.json'"));
+        assert_int_equal(strstr(err.text, "put back the one") != NULL,
+                         cases[i].text[0] != '{' || cases[i].code == WW_E_JSON);
     }
     ww_config_free(NULL);
 }
