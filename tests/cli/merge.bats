@@ -450,6 +450,10 @@ PY
     refused 2 "here it is --shard-size" "$WW" merge --out-shard-size=1B recipe.yml out
     refused 2 "the tokenizer is always copied" "$WW" merge recipe.yml out --copy-tokenizer
     refused 2 "leave it away" "$WW" merge recipe.yml out --cuda
+    refused 2 "'--no-cuda' is an option of mergekit; leave it away: it is off here" \
+        "$WW" merge recipe.yml out --no-cuda
+    refused 2 "here it is --threads" "$WW" merge recipe.yml out -j4
+    refused 2 "unknown option '--no-cudas'" "$WW" merge recipe.yml out --no-cudas
 }
 
 @test "a recipe that cannot be meant is refused with its line, and writes nothing" {

@@ -41,18 +41,55 @@ static const struct {
     {"--write-threads", NOT_NEEDED},
 };
 
+/* "--cuda", "--cuda=x", "-j4", "-vv". */
+static bool is_written(const char *option, const char *arg)
+{
+    const size_t len = strlen(option);
+
+    if (option[1] != '-') {
+        return strncmp(arg, option, len) == 0 &&
+               strspn(arg + len, "0123456789v") == strlen(arg + len);
+    }
+    return strlen(option) == strcspn(arg, "=") && memcmp(option, arg, len) == 0;
+}
+
+/* "--no-cuda" turns off what is not there; what can be on is said by its own words. */
+static const char *turned_off(const char *arg)
+{
+    char option[64];
+
+    if (strncmp(arg, "--no-", 5) != 0) {
+        return NULL;
+    }
+    snprintf(option, sizeof option, "--%s", arg + 5);
+    for (size_t k = 0; k < sizeof options / sizeof options[0]; k++) {
+        if (strcmp(options[k].option, option) == 0) {
+            return "leave it away: it is off here";
+        }
+    }
+    return NULL;
+}
+
+static const char *here(const char *arg)
+{
+    for (size_t k = 0; k < sizeof options / sizeof options[0]; k++) {
+        if (is_written(options[k].option, arg)) {
+            return options[k].here;
+        }
+    }
+    return turned_off(arg);
+}
+
 int cli_mergekit_option(int argc, const char **argv)
 {
     char text[300];
+
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        const size_t len = strcspn(argv[i], "=");
-        for (size_t k = 0; k < sizeof options / sizeof options[0]; k++) {
-            if (strlen(options[k].option) == len &&
-                memcmp(options[k].option, argv[i], len) == 0) {
-                snprintf(text, sizeof text, "'%s' is an option of mergekit; %s",
-                         options[k].option, options[k].here);
-                return cli_usage("merge", text);
-            }
+        const char *words = argv[i][0] == '-' ? here(argv[i]) : NULL;
+        if (words) {
+            snprintf(text, sizeof text, "'%.*s' is an option of mergekit; %s",
+                     (int)strcspn(argv[i], "="), argv[i], words);
+            return cli_usage("merge", text);
         }
     }
     return 0;
