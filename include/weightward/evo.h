@@ -25,7 +25,7 @@ struct ww_collect_options {
     const char *cache;    /* folder, made when it is not there */
     unsigned top;         /* likeliest tokens asked for at each position; 0: 20 */
     unsigned connections; /* at once, all members together; 0: 4; at most 256 */
-    unsigned tries;       /* of a call; 0: 6 */
+    unsigned tries;       /* of a call; 0: 6, and 3 s at addresses where nobody listens */
     enum ww_evo_level level;
     /** Limits that are not exceeded; negative: none. Tries count as calls. */
     double max_calls;

@@ -13,11 +13,13 @@
 #include "crypto/secret.h"
 #include "evo/dialect_parts.h"
 #include "util/alloc.h"
+#include "util/clock.h"
 #include "util/fail.h"
 #include "util/str.h"
 
 #define TRIES 6
 #define LONGEST_WAIT 60.0
+#define UNHEARD_S 3.0 /* so long an address is tried where nobody ever listened */
 #define SAID_CHARS 160
 #define TOKENS_ASIDE 16 /* begin of text, generated: beyond one token a byte */
 
@@ -26,6 +28,9 @@ struct ww_endpoint {
     struct ww_endpoint_options o;
     struct ww_secret *key;
     struct ww_http *http;
+    bool hasty;     /* nobody said how many tries */
+    bool heard;     /* somebody listens there, or did */
+    double unheard; /* when it was tried first, s; 0: not yet */
 };
 
 /* Paths of the dialects carry their own "/v1". */
@@ -55,6 +60,7 @@ enum ww_err ww_endpoint_open(const struct ww_member *member,
     }
     e->member = member;
     e->o = *options;
+    e->hasty = !options->tries;
     e->o.tries = e->o.tries ? e->o.tries : TRIES;
     e->o.longest_wait_s = e->o.longest_wait_s > 0 ? e->o.longest_wait_s : LONGEST_WAIT;
     if (member->key) {
@@ -100,9 +106,46 @@ static bool cancelled(const struct ww_endpoint *e)
 static void wait_for(const struct ww_endpoint *e, double seconds)
 {
     const struct timespec slice = {0, 20000000};
+    const struct ww_meter *m = e->o.meter;
+    if (m) {
+        m->waits(m->payload, e->member);
+    }
     for (double slept = 0; slept < seconds && !cancelled(e); slept += 0.02) {
         (void)nanosleep(&slice, NULL);
     }
+    if (m) {
+        m->waits(m->payload, NULL);
+    }
+}
+
+/* How long the next try may be waited for; 0: there is none. A server that was there may
+ * be starting again, an address where nobody ever listened is mostly a wrong one. */
+static double patience(const struct ww_endpoint *e)
+{
+    const double left = UNHEARD_S - (ww_now() - e->unheard);
+    return e->heard || !e->hasty ? e->o.longest_wait_s : left > 0 ? left : 0;
+}
+
+static enum ww_err request(struct ww_endpoint *e, const char *path, const char *body,
+                           size_t len, struct ww_http_reply *reply, struct ww_error *err)
+{
+    e->unheard = e->unheard > 0 ? e->unheard : ww_now();
+    enum ww_err rc = ww_http_send(e->http, path, body, len, e->o.cancel, reply, err);
+    e->heard = e->heard || (!rc && !reply->unreachable);
+    return rc;
+}
+
+/* Before try number n + 1, if there is one. */
+static bool wait_for_next(const struct ww_endpoint *e, unsigned n, double asked)
+{
+    const double most = patience(e);
+    uint64_t random = 0;
+    if (n >= e->o.tries || most <= 0) {
+        return false;
+    }
+    ww_random(&random, sizeof(random));
+    wait_for(e, ww_http_backoff(n, asked, most, random));
+    return true;
 }
 
 /* Would words repeat the key? A server has it, and may say what it was sent. */
@@ -225,8 +268,7 @@ static enum ww_err try_once(struct ww_endpoint *e, const struct ww_dialect *dial
     if (rc) {
         return rc;
     }
-    rc = ww_http_send(e->http, path, ww_buf_cstr(body), body->len, e->o.cancel, &reply,
-                      err);
+    rc = request(e, path, ww_buf_cstr(body), body->len, &reply, err);
     if (rc) {
         ww_error_context(err, "member '%s'", e->member->name);
     } else if (reply.status == 200) {
@@ -259,14 +301,11 @@ static enum ww_err ask_often(struct ww_endpoint *e, const struct ww_dialect *dia
     for (unsigned n = 1; !rc; n++) {
         bool again = false;
         double wait = -1;
-        uint64_t random = 0;
         ww_error_clear(&local);
         rc = try_once(e, dialect, ask, &body, n, &again, &wait, out, &local);
-        if (!rc || !again || n >= e->o.tries) {
+        if (!rc || !again || !wait_for_next(e, n, wait)) {
             break;
         }
-        ww_random(&random, sizeof(random));
-        wait_for(e, ww_http_backoff(n, wait, e->o.longest_wait_s, random));
         if (cancelled(e)) {
             ww_error_clear(&local);
             rc = WW_FAIL(&local, WW_E_CANCELLED, "interrupted");
@@ -356,11 +395,19 @@ enum ww_err ww_endpoint_post(struct ww_endpoint *e, const char *path, const char
 {
     struct ww_http_reply reply = {0};
     struct ww_error ignored = {0};
+    unsigned n = 1;
     *out = NULL;
-    enum ww_err rc = ww_http_send(e->http, path, body, len, e->o.cancel, &reply, err);
-    if (!rc && reply.status == 200 &&
-        ww_json_parse(reply.body.data, reply.body.len, &ww_json_limits_config, out,
-                      &ignored)) {
+    enum ww_err rc = request(e, path, body, len, &reply, err);
+    while (!rc && !e->heard && wait_for_next(e, n, -1)) {
+        ww_http_reply_release(&reply);
+        rc = request(e, path, body, len, &reply, err);
+        n++;
+    }
+    if (!rc && !e->heard) {
+        rc = refuse(e, &reply, n, err);
+    } else if (!rc && reply.status == 200 &&
+               ww_json_parse(reply.body.data, reply.body.len, &ww_json_limits_config, out,
+                             &ignored)) {
         *out = NULL;
     }
     ww_http_reply_release(&reply);

@@ -21,11 +21,13 @@ struct ww_meter {
     /** It ended: reserved as given to start, used as the server counted. */
     void (*end)(void *payload, const struct ww_member *member, uint64_t reserved,
                 uint64_t used);
+    /** Another try follows after a while, for this member; NULL: the while is over. */
+    void (*waits)(void *payload, const struct ww_member *member);
     void *payload;
 };
 
 struct ww_endpoint_options {
-    unsigned tries;               /* of a call; 0: 6 */
+    unsigned tries;               /* of a call; 0: 6, and 3 s where nobody listens */
     double longest_wait_s;        /* between tries; 0: 60 */
     uint32_t total_ms;            /* of a call; 0: the client's default */
     const struct ww_meter *meter; /* NULL: none */
@@ -48,7 +50,8 @@ enum ww_err ww_endpoint_ask(struct ww_endpoint *endpoint,
                             const struct ww_dialect *dialect, const struct ww_ask *ask,
                             struct ww_scored *out, struct ww_error *err) WW_MUST_USE;
 
-/** GET path, one try: the body if the answer is 200 and JSON, else an empty *out. */
+/** GET path, one try where somebody listens: the body if the answer is 200 and JSON, else
+ *  an empty *out. WW_E_IO where nobody ever did. */
 enum ww_err ww_endpoint_get(struct ww_endpoint *endpoint, const char *path,
                             struct ww_json **out, struct ww_error *err) WW_MUST_USE;
 /** The same of a POST that costs nothing. */

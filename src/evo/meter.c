@@ -35,14 +35,17 @@ double ww_spending_seconds(const struct ww_spending *s)
 
 void ww_spending_phase(struct ww_spending *s, const char *word, char *out, size_t room)
 {
+    char paid[32] = "";
     (void)pthread_mutex_lock(&s->mutex);
     const unsigned long long calls = s->calls;
-    const double cost = s->cost;
-    (void)pthread_mutex_unlock(&s->mutex);
-    const int n = snprintf(out, room, "%s, %llu calls", word, calls);
-    if (cost > 0 && n > 0 && (size_t)n < room) {
-        (void)snprintf(out + n, room - (size_t)n, ", cost %.4g", cost);
+    const struct ww_member *member = s->waits_for;
+    if (s->cost > 0) {
+        (void)snprintf(paid, sizeof(paid), ", cost %.4g", s->cost);
     }
+    (void)pthread_mutex_unlock(&s->mutex);
+    (void)snprintf(out, room, "%s, %llu calls%s%s%s%s", word, calls, paid,
+                   member ? ", waiting for '" : "", member ? member->name : "",
+                   member ? "'" : "");
 }
 
 static double price(const struct ww_member *m, uint64_t tokens)
@@ -111,7 +114,15 @@ static void end(void *payload, const struct ww_member *member, uint64_t reserved
     (void)pthread_mutex_unlock(&s->mutex);
 }
 
+static void waits(void *payload, const struct ww_member *member)
+{
+    struct ww_spending *s = payload;
+    (void)pthread_mutex_lock(&s->mutex);
+    s->waits_for = member;
+    (void)pthread_mutex_unlock(&s->mutex);
+}
+
 struct ww_meter ww_spending_meter(struct ww_spending *s)
 {
-    return (struct ww_meter){start, end, s};
+    return (struct ww_meter){start, end, waits, s};
 }

@@ -30,6 +30,8 @@ struct ww_spending {
     double held_cost;
     bool stopped;                     /* a limit was met */
     const struct ww_account *account; /* that is told of it too, or NULL */
+    const struct ww_member
+        *waits_for; /* tried again soon, one of those there are; NULL */
 };
 
 /** before: what of the budget is used already, or NULL. */
@@ -38,7 +40,7 @@ void ww_spending_init(struct ww_spending *s, const struct ww_budget *budget,
 void ww_spending_release(struct ww_spending *s);
 /** Its functions for an endpoint; borrows s. */
 struct ww_meter ww_spending_meter(struct ww_spending *s);
-/** "WORD, 12 calls, cost 0.1" for progress. */
+/** "WORD, 12 calls, cost 0.1, waiting for 'a'" for progress. */
 void ww_spending_phase(struct ww_spending *s, const char *word, char *out, size_t room);
 double ww_spending_seconds(const struct ww_spending *s); /* those before included */
 

@@ -279,6 +279,14 @@ static CURLcode perform(struct ww_http *http, const char *url, const char *body,
     return rc;
 }
 
+static bool never_connected(const struct ww_http *http, CURLcode code)
+{
+    curl_off_t connected = 0; /* microseconds */
+    (void)ww_curl.easy_getinfo(http->curl, CURLINFO_CONNECT_TIME_T, &connected);
+    return code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_CONNECT ||
+           (code == CURLE_OPERATION_TIMEDOUT && connected == 0);
+}
+
 /* Turn libcurl's verdict into ours. */
 static enum ww_err judge(struct ww_http *http, CURLcode code, const struct exchange *x,
                          struct ww_http_reply *reply, struct ww_error *err)
@@ -308,6 +316,7 @@ static enum ww_err judge(struct ww_http *http, CURLcode code, const struct excha
     (void)ww_curl.easy_getinfo(http->curl, CURLINFO_REQUEST_SIZE, &status);
     (void)ww_curl.easy_getinfo(http->curl, CURLINFO_SIZE_UPLOAD_T, &sent);
     reply->maybe_done = status > 0 || sent > 0;
+    reply->unreachable = never_connected(http, code);
     /* Frames of HTTP/2, or no HTTP, are an unsupported protocol to libcurl: they pass. */
     reply->may_retry = code != CURLE_PEER_FAILED_VERIFICATION &&
                        code != CURLE_SSL_CACERT_BADFILE && code != CURLE_URL_MALFORMAT;

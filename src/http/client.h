@@ -34,6 +34,7 @@ struct ww_http_reply {
     unsigned status;      /* 0: no answer came */
     bool may_retry;       /* the same request may succeed later */
     bool maybe_done;      /* sent whole and no answer: a server may count it */
+    bool unreachable;     /* no connection came about */
     double retry_after_s; /* what the server asks for; -1: nothing */
     struct ww_buf body;   /* set up by the caller or zero */
     char problem[256];    /* why no answer came, for people; "" */

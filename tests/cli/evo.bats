@@ -193,6 +193,12 @@ END
     tasks 4 >tasks.jsonl
     refused 5 "key_file '/dev/fd/9' is empty" collect 9</dev/null
 
+    # Nobody ever listened there: said after three seconds, while the rest goes on.
+    cat >down.yml <<END
+members: [{name: down, url: "http://127.0.0.1:1", model: mock}]
+END
+    timeout 10 "$WW" evo collect down.yml tasks.jsonl --cache dead --progress always >down.said 2>&1 3>&- &
+    local patient=$!
     mock named --model other
     pool named >pool.yml
     refused 4 "has no model 'mock'; it has 'other'" collect
@@ -209,16 +215,16 @@ END
     mock long --fault long:1
     pool long >pool.yml
     refused 3 "more than 67108864 bytes" collect --tries 1
-    cat >pool.yml <<END
-members: [{name: down, url: "http://127.0.0.1:1", model: mock}]
-END
-    refused 4 "gave no answer in 1 try.*is it running" collect --tries 1
+    refused 4 "gave no answer in 1 try.*is it running" "$WW" evo collect down.yml tasks.jsonl --cache down --tries 1
     mock plain
     pool plain | sed 's/"<.s>"/"<|end|>"/' >pool.yml
     refused 2 "'<.end.>' is several tokens of the server" collect
     mock numbered --shape llama
     pool numbered | sed 's/"<.s>"/"<|end|>"/' >pool.yml
     refused 2 "'<.end.>' is 2 tokens of the server" collect
+    wait "$patient" || [ $? -eq 4 ]
+    grep "waiting for 'down'" down.said
+    grep "gave no answer in [2-6] tries.*is it running" down.said
     for limit in --max-calls --max-tokens --max-cost --max-time; do
         for value in -1 nan; do refused 2 "are 0 or more" collect $limit=$value; done
     done
