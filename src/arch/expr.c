@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "arch/expr_names.h"
+#include "arch/expr_value.h"
 #include "util/fail.h"
 #include "util/str.h"
 
@@ -28,36 +29,20 @@ struct parser {
     struct ww_error *err;
 };
 
-enum op {
-    OP_OR,
-    OP_AND,
-    OP_EQ,
-    OP_NE,
-    OP_LE,
-    OP_GE,
-    OP_LT,
-    OP_GT,
-    OP_ADD,
-    OP_SUB,
-    OP_MUL,
-    OP_DIV,
-    OP_MOD
-};
-
 enum { LEVEL_OR, LEVEL_AND, LEVEL_CMP, LEVEL_SUM, LEVEL_PRODUCT, LEVEL_POWER };
 
 static const struct {
     const char *token;
     unsigned level;
-    enum op op;
+    enum ww_expr_op op;
 } operators[] = {
-    {"or", LEVEL_OR, OP_OR},      {"and", LEVEL_AND, OP_AND},
-    {"==", LEVEL_CMP, OP_EQ},     {"!=", LEVEL_CMP, OP_NE},
-    {"<=", LEVEL_CMP, OP_LE},     {">=", LEVEL_CMP, OP_GE},
-    {"<", LEVEL_CMP, OP_LT},      {">", LEVEL_CMP, OP_GT},
-    {"+", LEVEL_SUM, OP_ADD},     {"-", LEVEL_SUM, OP_SUB},
-    {"*", LEVEL_PRODUCT, OP_MUL}, {"/", LEVEL_PRODUCT, OP_DIV},
-    {"%", LEVEL_PRODUCT, OP_MOD},
+    {"or", LEVEL_OR, WW_OP_OR},      {"and", LEVEL_AND, WW_OP_AND},
+    {"==", LEVEL_CMP, WW_OP_EQ},     {"!=", LEVEL_CMP, WW_OP_NE},
+    {"<=", LEVEL_CMP, WW_OP_LE},     {">=", LEVEL_CMP, WW_OP_GE},
+    {"<", LEVEL_CMP, WW_OP_LT},      {">", LEVEL_CMP, WW_OP_GT},
+    {"+", LEVEL_SUM, WW_OP_ADD},     {"-", LEVEL_SUM, WW_OP_SUB},
+    {"*", LEVEL_PRODUCT, WW_OP_MUL}, {"/", LEVEL_PRODUCT, WW_OP_DIV},
+    {"%", LEVEL_PRODUCT, WW_OP_MOD},
 };
 
 static enum ww_err ternary(struct parser *p, struct ww_value *out);
@@ -96,106 +81,6 @@ static bool accept(struct parser *p, const char *token)
     return true;
 }
 
-static struct ww_value number_of(double number)
-{
-    struct ww_value v = {.kind = WW_V_NUMBER, .number = number};
-
-    return v;
-}
-
-bool ww_value_true(const struct ww_value *value)
-{
-    switch (value->kind) {
-    case WW_V_ABSENT:
-        return false;
-    case WW_V_NUMBER:
-        return value->number != 0;
-    case WW_V_TEXT:
-        return value->len > 0;
-    case WW_V_NODE:
-        return true;
-    }
-    return false;
-}
-
-static bool equal(const struct ww_value *a, const struct ww_value *b)
-{
-    if (a->kind != b->kind) {
-        return false;
-    }
-    if (a->kind == WW_V_TEXT) {
-        return a->len == b->len && memcmp(a->text, b->text, a->len) == 0;
-    }
-    return a->kind == WW_V_ABSENT || (a->kind == WW_V_NUMBER && a->number == b->number);
-}
-
-static enum ww_err need_number(struct parser *p, const struct ww_value *v)
-{
-    if (v->kind == WW_V_ABSENT || v->kind == WW_V_NUMBER) {
-        return WW_OK;
-    }
-    return WW_FAIL(p->err, WW_E_CONFIG,
-                   "config.json: '%s' is no number, but '%s' computes with it", v->origin,
-                   p->text);
-}
-
-static bool compare(enum op op, double a, double b)
-{
-    return op == OP_LE ? a <= b : op == OP_GE ? a >= b : op == OP_LT ? a < b : a > b;
-}
-
-static double compute(enum op op, double a, double b)
-{
-    return op == OP_ADD   ? a + b
-           : op == OP_SUB ? a - b
-           : op == OP_MUL ? a * b
-           : op == OP_DIV ? a / b
-                          : fmod(a, b);
-}
-
-/* Operators that take values of any kind; false when op is none of them. */
-static bool apply_logic(enum op op, struct ww_value *a, const struct ww_value *b)
-{
-    bool x = ww_value_true(a), y = ww_value_true(b);
-
-    if (op == OP_OR) {
-        *a = number_of(x || y);
-    } else if (op == OP_AND) {
-        *a = number_of(x && y);
-    } else if (op == OP_EQ || op == OP_NE) {
-        *a = number_of(equal(a, b) == (op == OP_EQ));
-    } else {
-        return false;
-    }
-    return true;
-}
-
-static enum ww_err apply(struct parser *p, enum op op, struct ww_value *a,
-                         const struct ww_value *b)
-{
-    bool absent = a->kind == WW_V_ABSENT || b->kind == WW_V_ABSENT;
-    enum ww_err rc = WW_OK;
-
-    if (apply_logic(op, a, b)) {
-        return WW_OK;
-    }
-    rc = need_number(p, a);
-    rc = rc ? rc : need_number(p, b);
-    if (rc) {
-        return rc;
-    }
-    if (op >= OP_LE && op <= OP_GT) {
-        *a = number_of(!absent && compare(op, a->number, b->number));
-    } else if (absent) {
-        memset(a, 0, sizeof(*a));
-    } else if ((op == OP_DIV || op == OP_MOD) && b->number == 0) {
-        rc = WW_FAIL(p->err, WW_E_CONFIG, "config.json: '%s' divides by zero", p->text);
-    } else {
-        *a = number_of(compute(op, a->number, b->number));
-    }
-    return rc;
-}
-
 static enum ww_err literal_text(struct parser *p, struct ww_value *out)
 {
     const char *end = strchr(p->p, '\'');
@@ -222,7 +107,7 @@ static enum ww_err literal_number(struct parser *p, struct ww_value *out)
         n++;
     }
     digits[n] = '\0';
-    *out = number_of(strtod(digits, &end));
+    *out = ww_value_number(strtod(digits, &end));
     if (*end != '\0' || !isfinite(out->number) || is_word(p->p[n])) {
         return syntax(p);
     }
@@ -259,10 +144,10 @@ static enum ww_err call_number(struct parser *p, double (*fn)(double),
     enum ww_err rc = arguments(p, args, 1);
 
     if (rc == WW_OK) {
-        rc = need_number(p, &args[0]);
+        rc = ww_value_need_number(&args[0], p->text, p->err);
     }
     if (rc == WW_OK && args[0].kind == WW_V_NUMBER) {
-        *out = number_of(fn(args[0].number));
+        *out = ww_value_number(fn(args[0].number));
     }
     return rc;
 }
@@ -374,11 +259,11 @@ static enum ww_err reserved_word(struct parser *p, struct ww_value *out, bool *k
         }
     }
     if (accept(p, "true")) {
-        *out = number_of(1);
+        *out = ww_value_number(1);
     } else if (accept(p, "false")) {
-        *out = number_of(0);
+        *out = ww_value_number(0);
     } else if (accept(p, "l")) {
-        *out = number_of(p->scope ? (double)p->scope->layer : 0);
+        *out = ww_value_number(p->scope ? (double)p->scope->layer : 0);
     } else {
         *known = accept(p, "null");
     }
@@ -453,23 +338,17 @@ static enum ww_err power(struct parser *p, struct ww_value *out)
     }
     rc = negative ? power(p, out) : choice(p, out);
     if (rc == WW_OK && negative) {
-        rc = need_number(p, out);
+        rc = ww_value_need_number(out, p->text, p->err);
         out->number = -out->number;
     } else if (rc == WW_OK && accept(p, "^")) {
         rc = power(p, &right);
-        rc = rc ? rc : need_number(p, out);
-        rc = rc ? rc : need_number(p, &right);
-        if (rc == WW_OK && (out->kind == WW_V_ABSENT || right.kind == WW_V_ABSENT)) {
-            memset(out, 0, sizeof(*out));
-        } else if (rc == WW_OK) {
-            *out = number_of(pow(out->number, right.number));
-        }
+        rc = rc ? rc : ww_expr_apply(WW_OP_POW, out, &right, p->text, p->err);
     }
     p->depth--;
     return rc;
 }
 
-static bool accept_operator(struct parser *p, unsigned level, enum op *op)
+static bool accept_operator(struct parser *p, unsigned level, enum ww_expr_op *op)
 {
     for (size_t i = 0; i < WW_LEN(operators); i++) {
         if (operators[i].level == level && accept(p, operators[i].token)) {
@@ -483,7 +362,7 @@ static bool accept_operator(struct parser *p, unsigned level, enum op *op)
 static enum ww_err binary(struct parser *p, unsigned level, struct ww_value *out)
 {
     struct ww_value right = {0};
-    enum op op = OP_OR;
+    enum ww_expr_op op = WW_OP_OR;
     enum ww_err rc = WW_OK;
 
     if (level == LEVEL_POWER) {
@@ -495,14 +374,14 @@ static enum ww_err binary(struct parser *p, unsigned level, struct ww_value *out
         }
         rc = binary(p, LEVEL_CMP, out);
         p->depth--;
-        *out = number_of(!ww_value_true(out));
+        *out = ww_value_number(!ww_value_true(out));
         return rc;
     }
     rc = binary(p, level + 1, out);
     while (rc == WW_OK && accept_operator(p, level, &op)) {
         rc = binary(p, level + 1, &right);
         if (rc == WW_OK) {
-            rc = apply(p, op, out, &right);
+            rc = ww_expr_apply(op, out, &right, p->text, p->err);
         }
     }
     return rc;
@@ -564,6 +443,6 @@ enum ww_err ww_expr_node(const struct ww_jnode *node, const struct ww_scope *sco
                        "a fact must be a number, a bool or an "
                        "expression in a string");
     }
-    *out = number_of(number);
+    *out = ww_value_number(number);
     return WW_OK;
 }

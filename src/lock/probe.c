@@ -17,12 +17,11 @@
 
 #include "lock/activation.h"
 #include "lock/probe_dot.h"
+#include "lock/probe_truth.h"
 #include "lock/tensor_map.h"
 #include "model/convert.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-
-#define NO_AXIS UINT8_MAX
 
 /* Which axes of a tensor are input and output of its linear maps. */
 struct roles {
@@ -39,23 +38,16 @@ struct ww_probes {
     uint64_t n_linears;
 };
 
-/* What the layout says of one axis (or a product of axes): where each index comes from,
- * and the factor that it takes along. */
-struct truth {
-    uint32_t n;
-    uint32_t *from; /* NULL: the identity, factors 1 */
-    double *factor;
-};
-
 struct ww_probe {
     struct ww_probes *probes;
     const struct ww_tensor *tensor;
     uint32_t index;
+    struct ww_truth_of of;
     struct ww_tensor_view view;
     uint64_t rows_per_slice;
     uint32_t n_slices;
-    struct truth rows;
-    struct truth line; /* one-row tensors: compared element by element */
+    struct ww_truth rows;
+    struct ww_truth line; /* one-row tensors: compared element by element */
     float *u;
     float *moved; /* [n_slices][n_cols] */
 };
@@ -125,8 +117,8 @@ enum ww_err ww_probes_new(const struct ww_gauge *gauge, struct ww_probes **out,
     }
     probes->gauge = gauge;
     for (uint32_t t = 0; t < n_tensors; t++) {
-        probes->roles[t].in_axis = NO_AXIS;
-        probes->roles[t].out_axis = NO_AXIS;
+        probes->roles[t].in_axis = WW_NO_AXIS;
+        probes->roles[t].out_axis = WW_NO_AXIS;
     }
     note_all(probes);
     WW_INVARIANT(pthread_mutex_init(&probes->mutex, NULL) == 0);
@@ -160,170 +152,6 @@ void ww_probes_count(struct ww_probes *probes, uint32_t tensor)
     pthread_mutex_unlock(&probes->mutex);
 }
 
-static void free_truth(struct truth *truth)
-{
-    ww_free(truth->from);
-    ww_free(truth->factor);
-    memset(truth, 0, sizeof(*truth));
-}
-
-static enum ww_err new_truth(struct truth *truth, uint64_t n, struct ww_error *err)
-{
-    memset(truth, 0, sizeof(*truth));
-    truth->from = ww_calloc((size_t)n, sizeof(*truth->from));
-    truth->factor = ww_calloc((size_t)n, sizeof(*truth->factor));
-    if (!truth->from || !truth->factor || n >= UINT32_MAX) {
-        free_truth(truth);
-        return WW_FAIL_MEMORY(err, "a probe of %llu indices", (unsigned long long)n);
-    }
-    truth->n = (uint32_t)n;
-    for (uint32_t i = 0; i < truth->n; i++) {
-        truth->from[i] = i;
-        truth->factor[i] = 1;
-    }
-    return WW_OK;
-}
-
-static bool is_input(const struct ww_probe *probe, unsigned axis)
-{
-    const struct ww_layout *layout = probe->probes->gauge->layout;
-    const struct roles *roles = &probe->probes->roles[probe->index];
-    const struct ww_axis *a = &layout->bindings[probe->index].axis[axis];
-
-    if (roles->in_axis != NO_AXIS || roles->out_axis != NO_AXIS) {
-        return axis == roles->in_axis;
-    }
-    return axis + 1 == probe->tensor->rank && a->n_segments > 0 &&
-           layout->segments[a->first_segment].action == WW_ACT_INVERSE;
-}
-
-/* An input x arrives as S x, an output leaves as A y; a weight takes S^-T on its input
- * axis and A on its output axis. */
-static double factor_of(bool input, enum ww_action action, bool neg, int exp)
-{
-    const double sign = neg ? -1 : 1;
-
-    if (input) {
-        return sign * ldexp(1, -exp);
-    }
-    return action == WW_ACT_PERMUTE ? 1 : sign * ldexp(1, ww_action_exp(action, exp));
-}
-
-static enum ww_err truth_of_segment(const struct ww_probe *probe, bool input,
-                                    const struct ww_segment *segment,
-                                    const struct ww_element *element, struct truth *truth,
-                                    struct ww_error *err)
-{
-    const uint64_t n = segment->count * segment->width;
-
-    for (uint64_t i = 0; i < n; i++) {
-        const uint64_t s = segment->space_start + i;
-        const uint64_t from = element->perm ? element->perm[s] : s;
-        const uint64_t at = ww_segment_at(segment, s);
-        if (!ww_segment_covers(segment, from) || at >= truth->n) {
-            return WW_FAIL(err, WW_E_CHECK_FAILED,
-                           "tensor '%s': space index %llu leaves its "
-                           "segment",
-                           probe->tensor->name, (unsigned long long)from);
-        }
-        truth->from[at] = (uint32_t)ww_segment_at(segment, from);
-        if (element->perm) {
-            truth->factor[at] =
-                factor_of(input, segment->action, element->neg[s], element->exp[s]);
-        }
-    }
-    return WW_OK;
-}
-
-static enum ww_err truth_of_axis(const struct ww_probe *probe, unsigned axis,
-                                 uint64_t slice, struct truth *truth,
-                                 struct ww_error *err)
-{
-    const struct ww_gauge *gauge = probe->probes->gauge;
-    const struct ww_axis *a = &gauge->layout->bindings[probe->index].axis[axis];
-    const uint32_t moe = axis > 0 ? ww_axis_stack(gauge->layout, probe->index) : WW_NONE;
-    struct ww_element element = {0};
-    enum ww_err rc = new_truth(truth, probe->tensor->shape[axis], err);
-
-    for (uint32_t i = 0; i < a->n_segments && !rc; i++) {
-        const struct ww_segment *segment = &gauge->layout->segments[a->first_segment + i];
-        rc = ww_segment_element(gauge, segment, moe, slice, &element, err);
-        if (!rc) {
-            rc = truth_of_segment(probe, is_input(probe, axis), segment, &element, truth,
-                                  err);
-        }
-        ww_element_release(&element);
-    }
-    return rc;
-}
-
-/* Append an axis: index (i, j) of the product is i * n + j. */
-static enum ww_err append(struct truth *product, const struct truth *axis,
-                          struct ww_error *err)
-{
-    struct truth next;
-    enum ww_err rc = new_truth(&next, (uint64_t)product->n * axis->n, err);
-
-    if (rc) {
-        return rc;
-    }
-    for (uint32_t i = 0; i < next.n; i++) {
-        const uint32_t hi = i / axis->n;
-        const uint32_t lo = i % axis->n;
-        next.from[i] = product->from[hi] * axis->n + axis->from[lo];
-        next.factor[i] = product->factor[hi] * axis->factor[lo];
-    }
-    free_truth(product);
-    *product = next;
-    return WW_OK;
-}
-
-static enum ww_err truth_of_axes(const struct ww_probe *probe, unsigned from, unsigned to,
-                                 uint64_t slice, struct truth *product,
-                                 struct ww_error *err)
-{
-    struct truth axis = {0};
-    enum ww_err rc = new_truth(product, 1, err);
-
-    for (unsigned a = from; a < to && !rc; a++) {
-        rc = truth_of_axis(probe, a, slice, &axis, err);
-        if (!rc) {
-            rc = append(product, &axis, err);
-        }
-        free_truth(&axis);
-    }
-    return rc;
-}
-
-/* Axes 0 .. to of stacked experts: what lies inside a slice moves by its own element. */
-static enum ww_err truth_of_stack(const struct ww_probe *probe, unsigned to,
-                                  struct truth *truth, struct ww_error *err)
-{
-    const uint64_t n_slices = probe->tensor->shape[0];
-    struct truth outer = {0};
-    struct truth inner = {0};
-    uint64_t n = n_slices;
-    enum ww_err rc = truth_of_axes(probe, 0, 1, 0, &outer, err);
-
-    for (unsigned a = 1; a < to; a++) {
-        n *= probe->tensor->shape[a];
-    }
-    if (!rc) {
-        rc = new_truth(truth, n, err);
-    }
-    for (uint64_t s = 0; s < n_slices && !rc; s++) {
-        rc = truth_of_axes(probe, 1, to, s, &inner, err);
-        for (uint32_t i = 0; i < inner.n && !rc; i++) {
-            const uint64_t r = s * inner.n + i;
-            truth->from[r] = outer.from[s] * inner.n + inner.from[i];
-            truth->factor[r] = outer.factor[s] * inner.factor[i];
-        }
-        free_truth(&inner);
-    }
-    free_truth(&outer);
-    return rc;
-}
-
 /* Magnitudes in [1, 2), so that no column goes unseen. */
 static float random_entry(uint64_t *state)
 {
@@ -335,7 +163,7 @@ static float random_entry(uint64_t *state)
 static enum ww_err fill_vectors(struct ww_probe *probe, struct ww_error *err)
 {
     const size_t n = (size_t)probe->view.n_cols;
-    struct truth cols = {0};
+    struct ww_truth cols = {0};
     uint64_t seed = probe->index;
     enum ww_err rc = WW_OK;
 
@@ -348,15 +176,15 @@ static enum ww_err fill_vectors(struct ww_probe *probe, struct ww_error *err)
         probe->u[j] = random_entry(&seed);
     }
     for (uint32_t s = 0; s < probe->n_slices && !rc; s++) {
-        rc = truth_of_axes(probe, probe->view.first_col_axis, probe->tensor->rank, s,
-                           &cols, err);
+        rc = ww_truth_of_axes(&probe->of, probe->view.first_col_axis, probe->tensor->rank,
+                              s, &cols, err);
         for (size_t j = 0; j < n && !rc; j++) {
             /* The covector goes the other way: what the weight is multiplied by, it is
              * divided by. */
             probe->moved[s * n + j] =
                 (float)((double)probe->u[cols.from[j]] / cols.factor[j]);
         }
-        free_truth(&cols);
+        ww_truth_release(&cols);
     }
     return rc;
 }
@@ -367,13 +195,13 @@ static enum ww_err build(struct ww_probe *probe, struct ww_error *err)
     const bool stacked = ww_axis_stack(layout, probe->index) != WW_NONE;
     const bool one_row = probe->view.n_rows == 1;
     const unsigned to = one_row ? probe->tensor->rank : probe->view.first_col_axis;
-    struct truth *truth = one_row ? &probe->line : &probe->rows;
+    struct ww_truth *truth = one_row ? &probe->line : &probe->rows;
     enum ww_err rc = WW_OK;
 
     probe->n_slices = stacked && !one_row ? (uint32_t)probe->tensor->shape[0] : 1;
     probe->rows_per_slice = probe->view.n_rows / probe->n_slices;
-    rc = stacked ? truth_of_stack(probe, to, truth, err)
-                 : truth_of_axes(probe, 0, to, 0, truth, err);
+    rc = stacked ? ww_truth_of_stack(&probe->of, to, truth, err)
+                 : ww_truth_of_axes(&probe->of, 0, to, 0, truth, err);
     if (!rc && !one_row) {
         rc = fill_vectors(probe, err);
     }
@@ -392,6 +220,10 @@ enum ww_err ww_probe_new(struct ww_probes *probes, uint32_t tensor, struct ww_pr
     }
     probe->probes = probes;
     probe->index = tensor;
+    probe->of = (struct ww_truth_of){.gauge = probes->gauge,
+                                     .tensor = tensor,
+                                     .in_axis = probes->roles[tensor].in_axis,
+                                     .out_axis = probes->roles[tensor].out_axis};
     probe->tensor = &probes->gauge->layout->model->tensors[tensor];
     ww_tensor_view(probes->gauge->layout, tensor, &probe->view);
     rc = build(probe, err);
@@ -411,8 +243,8 @@ void ww_probe_free(struct ww_probe *probe, bool complete)
     if (complete) {
         ww_probes_count(probe->probes, probe->index);
     }
-    free_truth(&probe->rows);
-    free_truth(&probe->line);
+    ww_truth_release(&probe->rows);
+    ww_truth_release(&probe->line);
     ww_free(probe->u);
     ww_free(probe->moved);
     ww_free(probe);
