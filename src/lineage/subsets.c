@@ -1,239 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A sample of elements whose task vectors are many rounding steps long tells the values
- * apart. The weights by which kept elements enter are not shares: those are weights less
- * what was dropped. They are climbed to, from the shares, by how many elements have one
- * of the 2^k values; a clear maximum, as wrong weights meet hardly any.
+ * apart: how many of them have one, and which of its sources were kept.
  */
-#include "lineage/subsets.h"
+#include "lineage/subsets_mixture.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "util/alloc.h"
 #include "util/fail.h"
 
-#define SETS (1u << WW_SUBSETS_MOST)
-#define LOOK (1u << 15) /* values that weights are climbed on, */
-#define MOST_LOOK 4096  /* and elements */
-#define ENOUGH 1000     /* elements that moved */
-#define CHANCE 0.7      /* what any values would have, at most */
-#define WITHIN 1.2      /* half steps by which a value may be missed, */
-#define OF_LENGTH                                                                        \
-    0.006           /* and of the length of what was added: rescaling by what was kept   \
-                       differs a little between tensors */
+#define ENOUGH 1000 /* elements that moved */
+#define CHANCE 0.7  /* what any values would have, at most */
 #define APART 4     /* what shows whether a source was kept, in such misses */
 #define TOLD 200    /* elements that say which part was kept */
-#define COARSE 1.05 /* from one weight to the next one that is tried */
-#define LEAST 0.75  /* of the share, the first one */
-#define LOOKS 56
-#define TURNS 2 /* of coarse looks */
-#define ROUNDS 20
-#define FEW_ROUNDS 4
-#define OWN 200 /* elements of a tensor that say how it differs */
-
-struct mixture {
-    unsigned k;
-    bool divided;
-    double scale;
-    double weight[WW_SUBSETS_MOST];
-};
-
-/* What each set of sources would leave, and how far off that may be. */
-struct values {
-    double at[SETS];
-    double slack[SETS];
-};
-
-static unsigned lowest(unsigned set)
-{
-    return (unsigned)__builtin_ctz(set);
-}
-
-static void list_values(const struct mixture *m, const struct ww_subsets_element *e,
-                        struct values *v)
-{
-    double sum[SETS] = {0};
-    double length[SETS] = {0};
-    double divisor[SETS] = {0};
-
-    v->at[0] = 0;
-    v->slack[0] = WITHIN * e->half;
-    for (unsigned s = 1; s < 1u << m->k; s++) {
-        const unsigned i = lowest(s);
-        const unsigned rest = s & (s - 1);
-        const double by = m->weight[i] * e->x[i];
-        double factor = m->scale;
-        sum[s] = sum[rest] + by;
-        length[s] = length[rest] + fabs(by);
-        divisor[s] = divisor[rest] + m->weight[i];
-        factor /= m->divided && divisor[s] != 0 ? divisor[s] : 1;
-        v->at[s] = factor * sum[s];
-        v->slack[s] = WITHIN * e->half + OF_LENGTH * fabs(factor) * length[s];
-    }
-}
-
-/* How far y is from the nearest value, in what it may be off, among the sets that have
- * these bits of those. */
-static double miss(const struct values *v, unsigned n_sets, double y, unsigned of,
-                   unsigned bits)
-{
-    double least = INFINITY;
-
-    for (unsigned s = 0; s < n_sets; s++) {
-        const double off = fabs(y - v->at[s]) / v->slack[s];
-        if ((s & of) == bits && off < least) {
-            least = off;
-        }
-    }
-    return least;
-}
-
-/* What a mixture is worth: elements that have one of its values, the more the nearer. */
-static double worth(const struct mixture *m, const struct ww_subsets_element *elements,
-                    size_t n)
-{
-    const size_t look = LOOK >> m->k;
-    const size_t step = n / (look < MOST_LOOK ? look : MOST_LOOK) + 1;
-    double sum = 0;
-
-    for (size_t e = 0; e < n; e += step) {
-        struct values v;
-        double off = 0;
-        list_values(m, &elements[e], &v);
-        off = miss(&v, 1u << m->k, elements[e].y, 0, 0);
-        sum += off < 1 ? 1 - off * off : 0;
-    }
-    return sum;
-}
-
-struct climb {
-    const struct ww_subsets_element *elements;
-    size_t n;
-    struct mixture best;
-    double worth;
-};
-
-static bool try_one(struct climb *c, const struct mixture *m)
-{
-    const double w = worth(m, c->elements, c->n);
-
-    if (w > c->worth) {
-        c->worth = w;
-        c->best = *m;
-        return true;
-    }
-    return false;
-}
-
-/* All weights by one factor: sources were mostly dropped alike. */
-static void try_together(struct climb *c)
-{
-    const struct mixture start = c->best;
-
-    double factor = LEAST;
-
-    for (unsigned j = 0; j < LOOKS; j++, factor *= COARSE) {
-        struct mixture m = start;
-        m.scale *= start.divided ? factor : 1;
-        for (unsigned i = 0; i < m.k && !start.divided; i++) {
-            m.weight[i] *= factor;
-        }
-        (void)try_one(c, &m);
-    }
-}
-
-static void try_apart(struct climb *c, const double *shares)
-{
-    for (unsigned turn = 0; turn < TURNS; turn++) {
-        for (unsigned i = 0; i < c->best.k; i++) {
-            const struct mixture start = c->best;
-            double factor = LEAST;
-            for (unsigned j = 0; j < LOOKS; j++, factor *= COARSE) {
-                struct mixture m = start;
-                m.weight[i] = shares[i] * factor;
-                (void)try_one(c, &m);
-            }
-        }
-    }
-}
-
-/* A step of one weight, or of the scale, up and down. */
-static bool try_beside(struct climb *c, double by)
-{
-    bool better = false;
-
-    for (unsigned i = 0; i <= c->best.k; i++) {
-        for (int side = -1; side <= 1; side += 2) {
-            struct mixture m = c->best;
-            *(i < m.k ? &m.weight[i] : &m.scale) *= 1 + side * by;
-            better |= (i < m.k || m.divided) && try_one(c, &m);
-        }
-    }
-    return better;
-}
-
-static void climb(struct climb *c, const double *shares)
-{
-    static const double steps[] = {0.03, 0.012, 0.005, 0.002};
-
-    c->worth = worth(&c->best, c->elements, c->n);
-    try_together(c);
-    if (c->best.k > 1) {
-        try_apart(c, shares);
-    }
-    for (size_t s = 0; s < WW_LEN(steps); s++) {
-        for (unsigned r = 0; r < ROUNDS && try_beside(c, steps[s]); r++) {
-        }
-    }
-}
-
-/* Plain sums, or divided by the weights of what was kept where that is clearly better. */
-static struct mixture find(const struct ww_subsets_element *elements, size_t n,
-                           unsigned k, const double *shares)
-{
-    struct climb plain = {.elements = elements, .n = n, .best = {.k = k, .scale = 1}};
-    struct climb divided = plain;
-    double sum = 0;
-
-    memcpy(plain.best.weight, shares, k * sizeof(*shares));
-    for (unsigned i = 0; i < k; i++) {
-        divided.best.weight[i] = shares[i];
-        sum += shares[i];
-    }
-    climb(&plain, shares);
-    if (k < 2 || sum <= 0) {
-        return plain.best;
-    }
-    divided.best.divided = true;
-    divided.best.scale = sum;
-    climb(&divided, shares);
-    return divided.worth > 1.05 * plain.worth ? divided.best : plain.best;
-}
+#define OWN 200     /* elements of a tensor that say how it differs */
 
 /* Rescaling by what was kept is not quite the same in every tensor: each has weights of
  * its own, near those of all. */
 struct group {
     const struct ww_subsets_element *elements;
     size_t n;
-    struct mixture m;
+    struct ww_mixture m;
 };
 
-static struct mixture adjust(const struct group *g)
-{
-    static const double steps[] = {0.01, 0.004, 0.0015};
-    struct climb c = {.elements = g->elements, .n = g->n, .best = g->m};
-
-    c.worth = worth(&c.best, c.elements, c.n);
-    for (size_t s = 0; s < WW_LEN(steps); s++) {
-        for (unsigned r = 0; r < FEW_ROUNDS && try_beside(&c, steps[s]); r++) {
-        }
-    }
-    return c.best;
-}
-
 static size_t cut_groups(const struct ww_subsets_element *elements, size_t n,
-                         const struct mixture *m, struct group *groups)
+                         const struct ww_mixture *m, struct group *groups)
 {
     size_t n_groups = 0;
 
@@ -244,7 +36,9 @@ static size_t cut_groups(const struct ww_subsets_element *elements, size_t n,
         groups[n_groups - 1].n++;
     }
     for (size_t g = 0; g < n_groups; g++) {
-        groups[g].m = groups[g].n >= OWN ? adjust(&groups[g]) : *m;
+        groups[g].m = groups[g].n >= OWN
+                          ? ww_mixture_adjust(m, groups[g].elements, groups[g].n)
+                          : *m;
     }
     return n_groups;
 }
@@ -258,7 +52,7 @@ struct counts {
 };
 
 /* How far y is from the nearest value of all. */
-static double rest_of(const struct values *v, unsigned n_sets, double y)
+static double rest_of(const struct ww_mixture_values *v, unsigned n_sets, double y)
 {
     double least = INFINITY;
 
@@ -274,39 +68,39 @@ static void count_met(const struct group *g, struct counts *c)
 
     for (size_t e = 0; e < g->n; e++) {
         const double y = g->elements[e].y;
-        struct values v;
+        struct ww_mixture_values v;
         if (y == 0) {
             continue;
         }
-        list_values(&g->m, &g->elements[e], &v);
-        const bool met = miss(&v, 1u << g->m.k, y, 0, 0) <= 1;
+        ww_mixture_list(&g->m, &g->elements[e], &v);
+        const bool met = ww_mixture_miss(&v, 1u << g->m.k, y, 0, 0) <= 1;
         const double rest = met ? 0 : rest_of(&v, 1u << g->m.k, y);
         c->all += g->elements[e].many * y * y;
         c->left += g->elements[e].many * rest * rest;
         if (isfinite(other)) {
             c->moved++;
             c->met += met;
-            c->chance += miss(&v, 1u << g->m.k, other, 0, 0) <= 1;
+            c->chance += ww_mixture_miss(&v, 1u << g->m.k, other, 0, 0) <= 1;
         }
         other = y;
     }
 }
 
 /* Was source i kept there? 1 yes, 0 no, -1: that cannot be told. */
-static int was_kept(const struct mixture *m, const struct ww_subsets_element *e,
+static int was_kept(const struct ww_mixture *m, const struct ww_subsets_element *e,
                     unsigned i)
 {
     const unsigned bit = 1u << i;
-    struct values v;
+    struct ww_mixture_values v;
     double with = 0;
     double without = 0;
 
-    list_values(m, e, &v);
+    ww_mixture_list(m, e, &v);
     if (fabs(v.at[bit]) < APART * v.slack[bit]) {
         return -1;
     }
-    with = miss(&v, 1u << m->k, e->y, bit, bit);
-    without = miss(&v, 1u << m->k, e->y, bit, 0);
+    with = ww_mixture_miss(&v, 1u << m->k, e->y, bit, bit);
+    without = ww_mixture_miss(&v, 1u << m->k, e->y, bit, 0);
     return (with <= 1) == (without <= 1) ? -1 : with <= 1;
 }
 
@@ -374,7 +168,7 @@ enum ww_err ww_subsets_fit(const struct ww_subsets_element *elements, size_t n,
 {
     struct group *groups = NULL;
     int8_t *told = NULL;
-    struct mixture m;
+    struct ww_mixture m;
     enum ww_err rc = WW_OK;
 
     *out = (struct ww_subsets){.strayed = -1};
@@ -387,10 +181,10 @@ enum ww_err ww_subsets_fit(const struct ww_subsets_element *elements, size_t n,
         rc = WW_FAIL_MEMORY(err, "a sample of elements");
         goto out;
     }
-    m = find(elements, n, k, shares);
+    m = ww_mixture_find(elements, n, k, shares);
     out->divided = m.divided;
     for (unsigned i = 0; i < k; i++) {
-        out->weight[i] = m.scale * m.weight[i];
+        out->weight[i] = m.scale[i] * m.weight[i];
     }
     tell(groups, cut_groups(elements, n, &m, groups), told, out);
 out:

@@ -21,7 +21,7 @@ struct made {
     unsigned k;
     double weight[3]; /* of what was kept */
     double kept[3];
-    bool divided;
+    enum { SUM, DIVIDED, MADE_UP } form; /* MADE_UP: for what is dropped, then divided */
     double hidden; /* weight of a source that is not told of, half of it dropped */
 };
 
@@ -37,10 +37,11 @@ static void make(const struct made *m, double *shares)
         for (unsigned i = 0; i < m->k; i++) {
             const bool kept = uniform() < m->kept[i];
             of->x[i] = bf16(base + bell(0.002)) - base;
-            sum += kept ? m->weight[i] * of->x[i] : 0;
+            sum += kept ? m->weight[i] * of->x[i] / (m->form == MADE_UP ? m->kept[i] : 1)
+                        : 0;
             divisor += kept ? m->weight[i] : 0;
         }
-        sum /= m->divided && divisor > 0 ? divisor : 1;
+        sum /= m->form && divisor > 0 ? divisor : 1;
         of->y = bf16(base + sum) - base;
         of->many = 1;
         of->half = ldexp(0.5, ww_moments_step(base + of->y, WW_DTYPE_BF16));
@@ -53,11 +54,13 @@ static void make(const struct made *m, double *shares)
 static void kept_parts_and_weights_come_out(void **state)
 {
     (void)state;
-    const struct made mixes[] = {{1, {2}, {0.3}, false, 0},
-                                 {2, {0.6, 0.8}, {0.9, 0.5}, false, 0},
-                                 {3, {0.5, 0.5, 0.6}, {0.9, 0.95, 0.9}, false, 0},
-                                 {2, {0.9, -0.6}, {0.6, 0.6}, false, 0},
-                                 {2, {0.6, 0.4}, {0.5, 0.7}, true, 0}};
+    const struct made mixes[] = {{1, {2}, {0.3}, SUM, 0},
+                                 {2, {0.6, 0.8}, {0.9, 0.5}, SUM, 0},
+                                 {3, {0.5, 0.5, 0.6}, {0.9, 0.95, 0.9}, SUM, 0},
+                                 {2, {0.9, -0.6}, {0.6, 0.6}, SUM, 0},
+                                 {2, {0.6, 0.4}, {0.5, 0.7}, DIVIDED, 0},
+                                 {2, {0.5, 0.8}, {0.4, 0.7}, MADE_UP, 0},
+                                 {3, {0.5, 0.1, 0.8}, {0.45, 0.9, 0.7}, MADE_UP, 0}};
     for (size_t m = 0; m < sizeof(mixes) / sizeof(mixes[0]); m++) {
         double shares[3];
         struct ww_subsets parts;
@@ -65,11 +68,11 @@ static void kept_parts_and_weights_come_out(void **state)
         assert_int_equal(ww_subsets_fit(elements, N, mixes[m].k, shares, &parts, NULL),
                          WW_OK);
         assert_true(parts.told && parts.explained > 0.98 && parts.left < 0.002);
-        assert_true(parts.divided == mixes[m].divided);
+        assert_true(parts.divided == (mixes[m].form != SUM));
         for (unsigned i = 0; i < mixes[m].k; i++) {
             assert_true(fabs(parts.kept[i] - mixes[m].kept[i]) < 0.03);
             assert_true(fabs(parts.slope[i]) < 0.04);
-            assert_true(mixes[m].divided ||
+            assert_true(mixes[m].form ||
                         fabs(parts.weight[i] - mixes[m].weight[i]) < 0.01);
         }
     }
@@ -78,9 +81,10 @@ static void kept_parts_and_weights_come_out(void **state)
 static void another_source_shows(void **state)
 {
     (void)state;
-    const struct made mixes[] = {{1, {2}, {0.5}, false, 1.5},
-                                 {2, {1, 1.2}, {0.5, 0.5}, false, 1},
-                                 {2, {0.5, 0.5}, {0.9, 0.9}, false, 0.5}};
+    const struct made mixes[] = {{1, {2}, {0.5}, SUM, 1.5},
+                                 {2, {1, 1.2}, {0.5, 0.5}, SUM, 1},
+                                 {2, {0.5, 0.5}, {0.9, 0.9}, SUM, 0.5},
+                                 {2, {0.6, 0.4}, {0.5, 0.7}, MADE_UP, 1}};
     for (size_t m = 0; m < sizeof(mixes) / sizeof(mixes[0]); m++) {
         double shares[3];
         struct ww_subsets parts;
@@ -96,7 +100,7 @@ static void another_source_shows(void **state)
 static void what_few_elements_hold_is_left(void **state)
 {
     (void)state;
-    const struct made m = {2, {0.5, 0.4}, {1, 1}, false, 0};
+    const struct made m = {2, {0.5, 0.4}, {1, 1}, SUM, 0};
     for (unsigned of = 0; of < 2; of++) {
         double shares[3];
         struct ww_subsets parts;
