@@ -63,6 +63,8 @@ struct ww_attack_found {
     uint64_t scaled;        /* indices with a factor of two */
     uint64_t dense_heads;   /* KV heads undone by a dense matrix, values or keys */
     uint64_t product_heads; /* KV heads merged by products, values or keys */
+    uint64_t rows_alone;    /* of tables, that the anchor does not have: undone, but
+                               compared with nothing */
 };
 
 struct ww_attack_report {

@@ -165,7 +165,16 @@ static double weight_of(const struct ww_attack_options *options)
 /* The anchor beside itself carries the matrices that its own rows go through. */
 static enum ww_err begin_blend(struct attack_run *run, struct ww_error *err)
 {
-    enum ww_err rc = ww_pair_init(&run->partner, run->layouts[1], run->layouts[1], err);
+    enum ww_err rc = WW_OK;
+
+    if (run->pair.found.rows_alone > 0) {
+        return WW_FAIL(
+            err, WW_E_UNRELATED,
+            "tables of the locked model have %llu rows that the anchor's lack, "
+            "and mode invariant merges every row with its own; use mode joint",
+            (unsigned long long)run->pair.found.rows_alone);
+    }
+    rc = ww_pair_init(&run->partner, run->layouts[1], run->layouts[1], err);
 
     run->partnered = !rc;
     run->blend = (struct ww_blend){&run->partner, weight_of(run->options), 0, 0};

@@ -212,7 +212,9 @@ static enum ww_err score_tile(const struct state *state, const struct ww_tile *t
     const struct ww_tensor *t = &pair->locked->model->tensors[state->piece->output];
     const size_t elem = ww_dtype_bits(t->dtype) / 8;
     const uint64_t first = tile->first_row * tile->row_bytes / elem;
-    const uint64_t n = tile->n_rows * tile->row_bytes / elem;
+    const uint64_t all = tile->n_rows * tile->row_bytes / elem;
+    const uint64_t both = ww_pair_elements(pair, state->piece->output);
+    const uint64_t n = first < both ? ww_min_u64(all, both - first) : 0;
     struct room *room = ww_calloc(1, sizeof(*room));
     enum ww_err rc = WW_OK;
 

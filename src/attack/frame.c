@@ -30,9 +30,10 @@ struct table {
     uint64_t step;
 };
 
-static bool is_table(const struct ww_layout *layout, uint32_t tensor, uint32_t space,
+static bool is_table(const struct ww_pair *pair, uint32_t tensor, uint32_t space,
                      struct table *out)
 {
+    const struct ww_layout *layout = pair->locked;
     const struct ww_tensor *t = &layout->model->tensors[tensor];
     const struct ww_binding *binding = &layout->bindings[tensor];
     unsigned moving = 0;
@@ -59,6 +60,9 @@ static bool is_table(const struct ww_layout *layout, uint32_t tensor, uint32_t s
     for (unsigned a = 0; a < t->rank; a++) {
         out->outer *= a < out->axis ? t->shape[a] : 1;
         out->inner *= a > out->axis ? t->shape[a] : 1;
+    }
+    if (out->axis > 0) { /* rows that both models have */
+        out->outer = ww_pair_elements(pair, tensor) / (t->shape[out->axis] * out->inner);
     }
     const uint64_t total = out->outer * out->inner;
     const uint64_t most = ww_max_u64(LEAST_SAMPLES, t->shape[out->axis]);
@@ -140,13 +144,13 @@ static enum ww_err add_table(const struct ww_layout *layout, uint32_t tensor,
     return rc;
 }
 
-static size_t count_samples(const struct ww_layout *layout, uint32_t space)
+static size_t count_samples(const struct ww_pair *pair, uint32_t space)
 {
     struct table table;
     uint64_t n = 0;
 
-    for (uint32_t t = 0; t < layout->model->n_tensors; t++) {
-        if (is_table(layout, t, space, &table)) {
+    for (uint32_t t = 0; t < pair->locked->model->n_tensors; t++) {
+        if (is_table(pair, t, space, &table)) {
             n += table.n_samples;
         }
     }
@@ -171,7 +175,7 @@ static enum ww_err collect(const struct ww_pair *pair, uint32_t space,
     enum ww_err rc = WW_OK;
 
     for (uint32_t t = 0; t < layout->model->n_tensors && !rc; t++) {
-        if (!is_table(layout, t, space, &table)) {
+        if (!is_table(pair, t, space, &table)) {
             continue;
         }
         rc = add_table(layout, t, &table, locked, err);
@@ -210,7 +214,7 @@ static enum ww_err find_frame(struct ww_pair *pair, const struct ww_residual *st
                               double *cosine, struct ww_error *err)
 {
     const size_t n = (size_t)stream->width;
-    const size_t samples = count_samples(pair->locked, stream->space);
+    const size_t samples = count_samples(pair, stream->space);
     struct features locked = {0};
     struct features anchor = {0};
     struct ww_matching matching = {0};

@@ -10,6 +10,7 @@
 
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/num.h"
 #include "util/str.h"
 
 static enum ww_err same_kind(const struct ww_layout *a, const struct ww_layout *b,
@@ -42,13 +43,31 @@ static enum ww_err same_kind(const struct ww_layout *a, const struct ww_layout *
     return WW_OK;
 }
 
-static bool same_shape(const struct ww_tensor *a, const struct ww_tensor *b)
+/* Tables may have more rows in one model than in the other, as where words were added:
+ * nothing moves along them, and the rows that both have tell all that does. */
+static bool same_shape(const struct ww_layout *layout, uint32_t t,
+                       const struct ww_tensor *b)
 {
-    return a->rank == b->rank &&
-           memcmp(a->shape, b->shape, a->rank * sizeof(a->shape[0])) == 0;
+    const struct ww_tensor *a = &layout->model->tensors[t];
+    const unsigned first = layout->bindings[t].axis[0].n_segments ? 0 : 1;
+
+    return a->rank == b->rank && a->rank > 0 && b->n_elements > 0 &&
+           memcmp(a->shape + first, b->shape + first,
+                  (a->rank - first) * sizeof(a->shape[0])) == 0;
 }
 
-static enum ww_err same_tensors(const struct ww_pair *pair, struct ww_error *err)
+static void count_alone(struct ww_pair *pair, uint32_t t)
+{
+    const struct ww_tensor *tensor = &pair->locked->model->tensors[t];
+    const uint64_t both = ww_pair_elements(pair, t);
+
+    if (both < tensor->n_elements) {
+        pair->found.rows_alone +=
+            tensor->shape[0] - both / (tensor->n_elements / tensor->shape[0]);
+    }
+}
+
+static enum ww_err same_tensors(struct ww_pair *pair, struct ww_error *err)
 {
     const struct ww_layout *a = pair->locked;
 
@@ -58,8 +77,7 @@ static enum ww_err same_tensors(const struct ww_pair *pair, struct ww_error *err
         if (a->bindings[t].ignored) {
             continue;
         }
-        if (other == WW_NONE ||
-            !same_shape(tensor, &pair->anchor->model->tensors[other])) {
+        if (other == WW_NONE || !same_shape(a, t, &pair->anchor->model->tensors[other])) {
             return WW_FAIL(err, WW_E_UNRELATED,
                            "tensor '%s' %s in the anchor; an anchor is the base model or "
                            "a sibling",
@@ -73,6 +91,7 @@ static enum ww_err same_tensors(const struct ww_pair *pair, struct ww_error *err
                 "F16, F32 or F64 is needed",
                 tensor->name, ww_dtype_name(pair->anchor->model->tensors[other].dtype));
         }
+        count_alone(pair, t);
     }
     return WW_OK;
 }
@@ -186,6 +205,15 @@ enum ww_err ww_pair_progress(const struct ww_pair *pair, const char *phase, uint
 uint32_t ww_pair_tensor(const struct ww_pair *pair, uint32_t locked)
 {
     return ww_model_find(pair->anchor->model, pair->locked->model->tensors[locked].name);
+}
+
+uint64_t ww_pair_elements(const struct ww_pair *pair, uint32_t locked)
+{
+    const uint32_t at = ww_pair_tensor(pair, locked);
+
+    return at == WW_NONE ? 0
+                         : ww_min_u64(pair->locked->model->tensors[locked].n_elements,
+                                      pair->anchor->model->tensors[at].n_elements);
 }
 
 double ww_likeness_cosine(const struct ww_likeness *like)

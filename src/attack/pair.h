@@ -45,7 +45,8 @@ struct ww_pair {
     struct ww_attack_found found;
 };
 
-/** WW_E_UNRELATED unless both have the same architecture, tensors and shapes. */
+/** WW_E_UNRELATED unless both have the same architecture, tensors and shapes; tables of
+ *  words may differ in their rows. */
 enum ww_err ww_pair_init(struct ww_pair *pair, const struct ww_layout *locked,
                          const struct ww_layout *anchor,
                          struct ww_error *err) WW_MUST_USE;
@@ -57,6 +58,9 @@ enum ww_err ww_pair_progress(const struct ww_pair *pair, const char *phase, uint
 
 /** The anchor's tensor of the same name, or WW_NONE. */
 uint32_t ww_pair_tensor(const struct ww_pair *pair, uint32_t locked);
+
+/** How many elements of a tensor both have: all, or the first rows of a table. */
+uint64_t ww_pair_elements(const struct ww_pair *pair, uint32_t locked);
 
 /** Cosine of everything compared so far; 0 before anything was. */
 double ww_likeness_cosine(const struct ww_likeness *like);

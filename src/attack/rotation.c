@@ -266,8 +266,7 @@ static double norm2(const double *x, size_t n)
 static enum ww_err add_table(const struct ww_pair *pair, uint32_t t, const double *gains,
                              size_t d, double *m, struct ww_error *err)
 {
-    const uint64_t n_rows =
-        ww_min_u64(pair->locked->model->tensors[t].n_elements / d, MOST_ROWS);
+    const uint64_t n_rows = ww_min_u64(ww_pair_elements(pair, t) / d, MOST_ROWS);
     double *room = ww_calloc((size_t)BATCH * 3 + d, d * sizeof(*room));
     double sizes[2] = {0};
     enum ww_err rc = WW_OK;

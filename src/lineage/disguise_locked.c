@@ -90,6 +90,7 @@ static enum ww_err describe(const struct ww_attack_found *f, char **out,
         {f->experts_moved, "experts moved"},
         {f->scaled, "dimensions scaled"},
         {f->dense_heads, "heads mixed by dense matrices"},
+        {f->rows_alone, "rows of tables that the base lacks undone with the others"},
     };
     struct ww_buf buf;
     const char *between = ": ";

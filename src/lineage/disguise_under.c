@@ -6,6 +6,7 @@
  * the same undoing: a factor that a lock gave to a row or column is on them as well, and
  * columns that rounding spoilt weigh nothing in a fit.
  */
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -40,6 +41,7 @@ struct under {
     struct ww_model *flat;
     struct side sides[SIDES];
     struct ww_attack_view *beside[SIDES]; /* the lock undone on all but the weights */
+    uint64_t alone; /* rows of tables that the base lacks: left out */
     uint8_t header[HEADER];
 };
 
@@ -210,6 +212,23 @@ static void free_under(void *payload)
     ww_free(u);
 }
 
+/* The base's config says how many words there are; more of them stay out. */
+static void cut(struct under *u, const struct ww_model *base, struct ww_tensor *tensor)
+{
+    const uint32_t b = ww_model_find(base, tensor->name);
+    const struct ww_tensor *other = b == WW_NONE ? NULL : &base->tensors[b];
+    struct ww_depth_name name;
+
+    if (!other || other->rank != tensor->rank || tensor->rank == 0 ||
+        other->shape[0] == 0 || tensor->shape[0] <= other->shape[0] ||
+        ww_depth_split(tensor->name, &name)) {
+        return;
+    }
+    u->alone += tensor->shape[0] - other->shape[0];
+    tensor->n_elements = tensor->n_elements / tensor->shape[0] * other->shape[0];
+    tensor->shape[0] = other->shape[0];
+}
+
 /* The decoded tensors one behind another in one file. */
 static enum ww_err flatten(struct under *u, const struct ww_model *base,
                            struct ww_error *err)
@@ -225,6 +244,7 @@ static enum ww_err flatten(struct under *u, const struct ww_model *base,
         tensors[t] = from->tensors[t];
         tensors[t].offset = at;
         tensors[t].file = 0;
+        cut(u, base, &tensors[t]);
         /* Integers without a scale stay what they are: nobody can compare them. */
         if (ww_dtype_is_plain_float(tensors[t].dtype)) {
             tensors[t].dtype = WW_DTYPE_F32;
@@ -268,7 +288,10 @@ static enum ww_err undo_beside(struct under *u, enum side_kind kind, struct ww_e
 static enum ww_err take(struct under *u, struct ww_disguise *out, struct ww_error *err)
 {
     struct ww_model *model = NULL;
-    char *text = ww_asprintf("%s, and %s", u->inner.undone, u->lock.undone);
+    char *text = u->alone ? ww_asprintf("%s, and %s, without %" PRIu64
+                                        " rows of tables that the base lacks",
+                                        u->inner.undone, u->lock.undone, u->alone)
+                          : ww_asprintf("%s, and %s", u->inner.undone, u->lock.undone);
     enum ww_err rc = text ? WW_OK : WW_FAIL_MEMORY(err, "a lock under quantised weights");
 
     u->sides[WEIGHTS].undone = u->flat->files[0].reader;

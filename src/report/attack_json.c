@@ -21,6 +21,7 @@ static void write_found(struct ww_jw *w, const struct ww_attack_found *found)
         {"scaled", found->scaled},
         {"dense_heads", found->dense_heads},
         {"product_heads", found->product_heads},
+        {"rows_alone", found->rows_alone},
     };
 
     ww_jw_key(w, "found");

@@ -23,6 +23,47 @@ FAMILY=$BATS_TEST_DIRNAME/../vectors/amber
     cmp model/model.safetensors out/model.safetensors
 }
 
+# cut_words FROM TO ROWS: the same model with the first words alone
+cut_words() {
+    mkdir "$2"
+    jq --argjson n "$3" '.vocab_size = $n' "$1/config.json" >"$2/config.json"
+    python3 - "$1/model.safetensors" "$2/model.safetensors" "$3" <<'PY'
+import json
+import sys
+
+data, rows = open(sys.argv[1], "rb").read(), int(sys.argv[3])
+end = 8 + int.from_bytes(data[:8], "little")
+head, body, parts = json.loads(data[8:end]), data[end:], []
+for name, t in sorted((n, t) for n, t in head.items() if n != "__metadata__"):
+    first, last = t["data_offsets"]
+    if "embed_tokens" in name or "lm_head" in name:
+        last, t["shape"][0] = first + (last - first) // t["shape"][0] * rows, rows
+    at = sum(map(len, parts))
+    parts.append(body[first:last])
+    t["data_offsets"] = [at, at + last - first]
+text = json.dumps(head).encode()
+text += b" " * (-len(text) % 8)
+open(sys.argv[2], "wb").write(len(text).to_bytes(8, "little") + text + b"".join(parts))
+PY
+}
+
+@test "a lock above more words than the anchor has, or fewer, is undone, and the rows alone are counted" {
+    make_locked
+    cut_words "$FAMILY/base" fewer 96
+    "$WW" attack locked out --anchor fewer --truth model --json -q >answer
+    jq -e '.found.rows_alone == 8 and .identical_bytes == 1 and .distance_after < 0.1' answer
+    cmp model/model.safetensors out/model.safetensors
+    run --separate-stderr "$WW" attack locked out2 --anchor fewer --mode invariant
+    [ "$status" = 1 ]
+    [[ $stderr == *"8 rows that the anchor's lack"* ]]
+    nothing_written out2
+    cut_words model small 90
+    "$WW" lock small small-locked --key lock -q
+    "$WW" attack small-locked small-out --anchor "$FAMILY/base" --json -q >answer
+    jq -e '.found.rows_alone == 0' answer
+    cmp small/model.safetensors small-out/model.safetensors
+}
+
 @test "attack --json prints one object with the promised members" {
     make_locked
     "$WW" attack locked out --anchor "$FAMILY/base" --truth model --json -q >answer

@@ -50,9 +50,12 @@ def weights(folder):
     return load_file(os.path.join(folder, "model.safetensors"))
 
 
-def folder(path, tensors):
+def folder(path, tensors, words=100):
     os.makedirs(path)
-    shutil.copy(os.path.join(FAMILY, "base", "config.json"), path)
+    with open(os.path.join(FAMILY, "base", "config.json"), encoding="ascii") as f:
+        config = {**json.load(f), "vocab_size": words}
+    with open(os.path.join(path, "config.json"), "w", encoding="ascii") as f:
+        json.dump(config, f)
     save_file({k: v.contiguous() for k, v in tensors.items()},
               os.path.join(path, "model.safetensors"), {"format": "pt"})
     return path
@@ -292,6 +295,11 @@ def disguises(tool, merged, exact, first, work):
     more = {k: torch.cat([v, 0.05 * torch.randn(7, 128, generator=g).bfloat16()])
             if k in tables else v for k, v in merged.items()}
     yield "more words", folder(at("words"), more), 1e-4, True, None
+    run(tool, "lock", folder(at("words-open"), more, 107), at("lock-words"), "--key", key, "-q")
+    yield "lock of more words", at("lock-words"), 1e-4, True, "14 rows of tables that the base lacks"
+    yield ("Q8_0 of a lock of more words", write_gguf(at("locked-words.gguf"), weights(at("lock-words")), "Q8_0"),
+           0.02, True, "without 14 rows of tables that the base lacks")
+    yield ("rotated, more words", folder(at("rotated-words"), rotated(more, g), 107), 0.01, True, "turned back")
     order = torch.randperm(merged[tables[0]].shape[0] + 7, generator=g)
     yield ("words in another order", folder(at("order"), {k: v[order] if k in tables else v
                                                           for k, v in more.items()}), 1e-4, True, None)

@@ -38,6 +38,13 @@ static void tell_found(const struct attack *opt, const struct ww_attack_found *f
                 "with the gains of norms folded",
                 (unsigned long long)f->residual_rotated);
     }
+    if (f->rows_alone) {
+        cli_say(
+            &opt->common,
+            "       %llu rows of tables that the anchor lacks: undone with the others, "
+            "compared with nothing",
+            (unsigned long long)f->rows_alone);
+    }
 }
 
 static bool is_nothing(const struct ww_attack_found *f)
