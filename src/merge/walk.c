@@ -6,7 +6,7 @@
  * in the stored bytes, where the test is an integer compare, before any arithmetic can
  * hide or spread them.
  */
-#include "merge/walk.h"
+#include "merge/walk_work.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -14,144 +14,13 @@
 
 #include "merge/changes.h"
 #include "merge/moved.h"
-#include "merge/peer.h"
 #include "merge/walk_stored.h"
-#include "merge/weighted.h"
 #include "model/convert.h"
 #include "util/alloc.h"
-#include "util/clones.h"
 #include "util/fail.h"
-#include "util/float_bits.h"
-#include "util/fs.h"
 #include "util/num.h"
 
-#define BLOCK 1024u
-#define SMALL_BLOCK 256u
-#define CHUNK_BYTES ((uint64_t)512 << 10)
 #define ALIGN 64u
-#define MAX_IN 64u
-
-struct ww_walk {
-    const struct ww_merge_item *item;
-    double *x[MAX_IN];
-    double *base;
-    double *out;
-    uint8_t *bytes[MAX_IN + 1];
-    uint8_t *local;
-    uint8_t *acc;
-    uint8_t *scratch;
-    uint8_t *memory;
-};
-
-static size_t size_of(enum ww_dtype dtype)
-{
-    return ww_dtype_bits(dtype) / 8;
-}
-
-static uint64_t bytes_of_element(const struct ww_merge_item *item)
-{
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < item->n_in; i++) {
-        sum += size_of(item->in[i]->dtype);
-    }
-    return sum;
-}
-
-static void line_up(struct ww_merge_item *item)
-{
-    const struct ww_merge_tensor *t = item->job.tensor;
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < t->n_sources; i++) {
-        item->in[n++] = &t->sources[i];
-    }
-    const bool walked = t->stats && t->method->stats == WW_STATS_SHAPE;
-    for (uint32_t i = 0; walked && i < t->n_sources; i++) {
-        item->in[n++] = &t->stats[i];
-    }
-    item->job.n_x = n;
-    if (t->base) {
-        item->in[n++] = t->base;
-    }
-    item->n_in = n;
-}
-
-static void set_shape(struct ww_merge_item *item)
-{
-    const struct ww_merge_tensor *t = item->job.tensor;
-    struct ww_merge_job *job = &item->job;
-
-    job->n = 1;
-    for (unsigned a = 0; a < t->rank; a++) {
-        job->n *= t->shape[a]; /* checked by ww_merge_check */
-    }
-    job->n_cols = t->rank ? t->shape[t->rank - 1] : 1;
-    job->n_rows = job->n_cols ? job->n / job->n_cols : 0;
-    item->axis_elements = t->rank && t->shape[0] ? job->n / t->shape[0] : 1;
-    item->job.max_block = job->ops->small ? SMALL_BLOCK : BLOCK;
-    if (job->ops->wants_rows && job->ops->wants_rows(job) && job->n_cols) {
-        item->by_rows = true;
-        item->job.max_block = job->n_cols * ww_max_u64(1, BLOCK / job->n_cols);
-    }
-    job->max_block = ww_min_u64(job->max_block, ww_max_u64(job->n, 1));
-    uint64_t chunk = CHUNK_BYTES / ww_max_u64(1, bytes_of_element(item));
-    item->n_chunk = item->job.max_block * ww_max_u64(1, chunk / item->job.max_block);
-}
-
-/* Does the dtype that the plan computes in hold every value of a stored one? */
-static bool holds(enum ww_dtype compute, enum ww_dtype dtype)
-{
-    return compute == dtype || compute == WW_DTYPE_F64 ||
-           (compute == WW_DTYPE_F32 && dtype != WW_DTYPE_F64);
-}
-
-/* Rounding the difference of two floats to double and then to float is rounding it to
- * float: 53 bits are more than twice 24 and two. */
-static void set_narrow(struct ww_merge_item *item)
-{
-    const struct ww_merge_tensor *t = item->job.tensor;
-
-    item->job.can_narrow = item->job.ops->deltas && t->base && !item->job.plan->peer;
-    for (uint32_t i = 0; i < item->n_in; i++) {
-        item->job.can_narrow = item->job.can_narrow &&
-                               item->in[i]->dtype != WW_DTYPE_F64 &&
-                               holds(t->compute, item->in[i]->dtype);
-    }
-}
-
-enum ww_err ww_merge_item_init(struct ww_merge_item *item,
-                               const struct ww_merge_plan *plan, uint32_t tensor,
-                               struct ww_error *err)
-{
-    const struct ww_merge_tensor *t = &plan->tensors[tensor];
-
-    memset(item, 0, sizeof(*item));
-    item->job.plan = plan;
-    item->job.tensor = t;
-    item->job.ops = t->method->ops;
-    item->job.index = tensor;
-    item->job.n_sources = t->n_sources;
-    WW_INVARIANT(t->n_sources * (t->method->stats == WW_STATS_SHAPE ? 2 : 1) < MAX_IN);
-    item->in = ww_calloc(2 * (size_t)t->n_sources + 1, sizeof(struct ww_merge_source *));
-    if (!item->in) {
-        return ww_merge_no_memory(&item->job, err);
-    }
-    line_up(item);
-    set_shape(item);
-    set_narrow(item);
-    return WW_OK;
-}
-
-void ww_merge_item_release(struct ww_merge_item *item)
-{
-    ww_free(item->in);
-    item->in = NULL;
-}
-
-void ww_merge_item_tiles(struct ww_merge_item *item, uint64_t tile_elements)
-{
-    item->job.tile_elements = tile_elements;
-    item->job.n_tiles = tile_elements ? ww_div_up(item->job.n, tile_elements) : 0;
-}
 
 /* Hands out ranges of the one block of memory; a first round without memory measures. */
 struct carve {
@@ -180,7 +49,7 @@ static uint64_t lay_out(struct ww_walk *w, const struct ww_merge_item *item, boo
     w->base = take(&c, block);
     w->out = take(&c, block);
     for (uint32_t i = 0; i < item->n_in && reads; i++) {
-        w->bytes[i] = take(&c, chunk * size_of(item->in[i]->dtype));
+        w->bytes[i] = take(&c, chunk * ww_walk_size(item->in[i]->dtype));
     }
     w->local = take(&c, job->local_bytes);
     w->acc = take(&c, job->acc_bytes);
@@ -226,55 +95,6 @@ void *ww_walk_acc(const struct ww_walk *walk)
     return walk->acc;
 }
 
-/* Elements [first, first + n) of an input whose rows are picked by a map. Runs of rows
- * that follow each other in the file are one read. */
-static enum ww_err read_mapped(const struct ww_merge_item *item,
-                               const struct ww_merge_source *s, uint64_t first,
-                               uint64_t n, uint8_t *to, struct ww_error *err)
-{
-    uint64_t row_elements = item->axis_elements;
-    size_t size = size_of(s->dtype);
-
-    for (uint64_t at = first; at < first + n;) {
-        uint64_t row = at / row_elements;
-        uint64_t in_row = at % row_elements;
-        uint64_t run = row_elements - in_row;
-        while (s->rows[row] != WW_NONE && run < first + n - at &&
-               s->rows[(at + run) / row_elements] ==
-                   s->rows[row] + (at + run) / row_elements - row) {
-            run += row_elements;
-        }
-        run = ww_min_u64(run, first + n - at);
-        if (s->rows[row] == WW_NONE) {
-            memset(to, 0, run * size);
-        } else {
-            uint64_t element = s->rows[row] * row_elements + in_row;
-            enum ww_err rc = ww_merge_input_read(item->job.plan, s->input, to, run * size,
-                                                 s->offset + element * size, err);
-            if (rc) {
-                return rc;
-            }
-        }
-        to += run * size;
-        at += run;
-    }
-    return WW_OK;
-}
-
-static enum ww_err read_input(const struct ww_merge_item *item, uint32_t i,
-                              uint64_t first, uint64_t n, uint8_t *to,
-                              struct ww_error *err)
-{
-    const struct ww_merge_source *s = item->in[i];
-    size_t size = size_of(s->dtype);
-
-    if (s->rows) {
-        return read_mapped(item, s, first, n, to, err);
-    }
-    return ww_merge_input_read(item->job.plan, s->input, to, n * size,
-                               s->offset + first * size, err);
-}
-
 static enum ww_err check_finite(const struct ww_merge_item *item, uint32_t i,
                                 const uint8_t *bytes, uint64_t n, struct ww_error *err)
 {
@@ -299,120 +119,6 @@ static enum ww_err check_inputs(const struct ww_merge_item *item,
         rc = check_finite(item, i, in[i], n, err);
     }
     return rc;
-}
-
-static void widen(enum ww_dtype dtype, enum ww_dtype compute, const uint8_t *bytes,
-                  double *x, size_t n)
-{
-    ww_to_double(dtype, bytes, x, n);
-    for (size_t i = 0; !holds(compute, dtype) && i < n; i++) {
-        uint8_t narrow[sizeof(double)];
-        ww_from_double(compute, &x[i], narrow, 1);
-        ww_to_double(compute, narrow, &x[i], 1);
-    }
-}
-
-WW_CLONES static void keys_of(const float *restrict x, const float *restrict base,
-                              size_t n, uint32_t *restrict keys)
-{
-    for (size_t i = 0; i < n; i++) {
-        const float d = x[i] - base[i];
-        uint32_t bits;
-        memcpy(&bits, &d, sizeof(bits));
-        keys[i] = bits & 0x7fffffff;
-    }
-}
-
-static inline float bf16_at(const uint8_t *p)
-{
-    uint16_t half;
-    memcpy(&half, p, sizeof(half));
-    return ww_float_of_bf16(half);
-}
-
-WW_CLONES static void keys_of_bf16(const uint8_t *restrict x,
-                                   const uint8_t *restrict base, size_t n,
-                                   uint32_t *restrict keys)
-{
-    for (size_t i = 0; i < n; i++) {
-        const float d = bf16_at(x + 2 * i) - bf16_at(base + 2 * i);
-        uint32_t bits;
-        memcpy(&bits, &d, sizeof(bits));
-        keys[i] = bits & 0x7fffffff;
-    }
-}
-
-/* The same room, for half as wide numbers. */
-static void load_keys(struct ww_walk *w, const uint8_t *const *in, uint64_t at, size_t n,
-                      const uint32_t **keys)
-{
-    const struct ww_merge_item *item = w->item;
-    const uint32_t last = item->n_in - 1;
-    const enum ww_dtype of_base = item->in[last]->dtype;
-    const uint8_t *stored = in[last] + at * size_of(of_base);
-    float *base = (float *)(void *)w->base;
-    float *x = (float *)(void *)w->out;
-    bool widened = false;
-
-    for (uint32_t i = 0; i < item->job.n_sources; i++) {
-        const enum ww_dtype dtype = item->in[i]->dtype;
-        uint32_t *to = (uint32_t *)(void *)w->x[i];
-        keys[i] = to;
-        if (dtype == WW_DTYPE_BF16 && of_base == WW_DTYPE_BF16) {
-            keys_of_bf16(in[i] + at * size_of(dtype), stored, n, to);
-            continue;
-        }
-        if (!widened) {
-            ww_to_float(of_base, stored, base, n);
-            widened = true;
-        }
-        ww_to_float(dtype, in[i] + at * size_of(dtype), x, n);
-        keys_of(x, base, n, to);
-    }
-}
-
-WW_CLONES static void change_of_bf16(const uint8_t *restrict x,
-                                     const double *restrict base, size_t n,
-                                     double *restrict to)
-{
-    for (size_t i = 0; i < n; i++) {
-        to[i] = (double)bf16_at(x + 2 * i) - base[i];
-    }
-}
-
-/* An input less the base, which is there already. */
-static void load_change(struct ww_walk *w, uint32_t i, const uint8_t *bytes, size_t n)
-{
-    const struct ww_merge_tensor *t = w->item->job.tensor;
-    const enum ww_dtype dtype = w->item->in[i]->dtype;
-
-    if (dtype == WW_DTYPE_BF16 && holds(t->compute, dtype)) {
-        change_of_bf16(bytes, w->base, n, w->x[i]);
-    } else {
-        widen(dtype, t->compute, bytes, w->x[i], n);
-        ww_weighted_delta(w->x[i], w->base, n);
-    }
-    if (w->item->job.plan->peer) {
-        ww_peer_round(t->compute, w->x[i], n);
-    }
-}
-
-/* The base, which is last, comes first: changes are from it. */
-static void load_block(struct ww_walk *w, const uint8_t *const *in, uint64_t at, size_t n)
-{
-    const struct ww_merge_item *item = w->item;
-    const struct ww_merge_tensor *t = item->job.tensor;
-
-    for (uint32_t i = item->n_in; i-- > 0;) {
-        const bool is_base = t->base && i == item->n_in - 1;
-        const enum ww_dtype dtype = item->in[i]->dtype;
-        const uint8_t *bytes = in[i] + at * size_of(dtype);
-        if (i < t->n_sources && t->base && item->job.ops->deltas) {
-            load_change(w, i, bytes, n);
-        } else {
-            widen(dtype, t->compute, bytes, is_base ? w->base : w->x[i], n);
-        }
-    }
 }
 
 /* A sum that cancels is +0 whatever the signs were. Among locked models a 0 must turn
@@ -446,13 +152,13 @@ static enum ww_err long_way(struct ww_walk *w, const uint8_t *const *in, uint64_
 {
     const struct ww_merge_job *job = &w->item->job;
     const enum ww_dtype dtype = job->tensor->dtype;
-    const uint32_t *keys[MAX_IN];
+    const uint32_t *keys[WW_WALK_IN];
 
     b->keys = job->narrow ? keys : NULL;
     if (goal->scan && job->narrow) {
-        load_keys(w, in, at, b->n, keys);
+        ww_walk_load_keys(w, in, at, b->n, keys);
     } else {
-        load_block(w, in, at, b->n);
+        ww_walk_load(w, in, at, b->n);
     }
     if (goal->scan) {
         job->ops->scan(job, goal->pass, b, w->acc);
@@ -474,7 +180,7 @@ static enum ww_err long_way(struct ww_walk *w, const uint8_t *const *in, uint64_
     if (job->plan->order_free) {
         sign_zeros(b);
     }
-    ww_from_double(dtype, w->out, goal->out + at * size_of(dtype), b->n);
+    ww_from_double(dtype, w->out, goal->out + at * ww_walk_size(dtype), b->n);
     return WW_OK;
 }
 
@@ -482,8 +188,8 @@ static bool short_way(struct ww_walk *w, const uint8_t *const *in, uint64_t at,
                       const struct ww_merge_block *b, const struct goal *goal)
 {
     const struct ww_merge_item *item = w->item;
-    const size_t size = size_of(item->job.tensor->dtype);
-    const uint8_t *from[MAX_IN + 1];
+    const size_t size = ww_walk_size(item->job.tensor->dtype);
+    const uint8_t *from[WW_WALK_IN + 1];
 
     for (uint32_t i = 0; i < item->n_in; i++) {
         from[i] = in[i] + at * size;
@@ -548,7 +254,7 @@ static bool is_copy(const struct ww_merge_job *job)
     const struct ww_merge_tensor *t = job->tensor;
     return job->ops->copies && job->ops->copies(job) && !job->plan->peer &&
            !job->plan->changes && !job->plan->moved && t->sources[0].dtype == t->dtype &&
-           holds(t->compute, t->dtype);
+           ww_walk_holds(t->compute, t->dtype);
 }
 
 /* One chunk: bytes given, or read; then checked, then walked over. On the short way what
@@ -558,19 +264,19 @@ static enum ww_err chunk(struct ww_walk *w, const uint8_t *const *given, uint64_
                          struct ww_error *err)
 {
     const struct ww_merge_item *item = w->item;
-    const uint8_t *in[MAX_IN + 1];
+    const uint8_t *in[WW_WALK_IN + 1];
     uint64_t skip = first - tile * item->job.tile_elements;
     struct seen seen = {.inputs = given && item->finite};
 
     for (uint32_t i = 0; i < item->n_in; i++) {
         enum ww_err rc = WW_OK;
         if (given) {
-            in[i] = given[i] + skip * size_of(item->in[i]->dtype);
+            in[i] = given[i] + skip * ww_walk_size(item->in[i]->dtype);
         } else if (item->lent) {
-            in[i] = item->lent[i] + first * size_of(item->in[i]->dtype);
+            in[i] = item->lent[i] + first * ww_walk_size(item->in[i]->dtype);
         } else {
             in[i] = w->bytes[i];
-            rc = read_input(item, i, first, n, w->bytes[i], err);
+            rc = ww_walk_read(item, i, first, n, w->bytes[i], err);
         }
         if (!rc && !seen.inputs && !goal->stored.usable) {
             rc = check_finite(item, i, in[i], n, err);
@@ -580,7 +286,7 @@ static enum ww_err chunk(struct ww_walk *w, const uint8_t *const *given, uint64_
         }
     }
     if (goal->out && is_copy(&item->job)) {
-        memcpy(goal->out, in[0], n * size_of(item->job.tensor->dtype));
+        memcpy(goal->out, in[0], n * ww_walk_size(item->job.tensor->dtype));
         return WW_OK;
     }
     seen.inputs = seen.inputs || !goal->stored.usable;
@@ -612,7 +318,7 @@ static enum ww_err tile_walk(struct ww_walk *w, const uint8_t *const *given,
 {
     const struct ww_merge_item *item = w->item;
     const struct ww_merge_job *job = &item->job;
-    size_t size = size_of(job->tensor->dtype);
+    size_t size = ww_walk_size(job->tensor->dtype);
     uint64_t first = tile * job->tile_elements;
     uint64_t end = ww_min_u64(job->n, first + job->tile_elements);
     const uint64_t step = item->n_chunk;
