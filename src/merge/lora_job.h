@@ -59,6 +59,18 @@ struct ww_lora_job {
     uint32_t n_modules;
 };
 
+/** Where a recipe of adapters has its inputs. */
+static inline const struct ww_recipe_slice *ww_lora_slice(const struct ww_recipe *r)
+{
+    return &r->modules[0].slices[0];
+}
+
+/** By its method and `combine`. WW_E_UNSUPPORTED for what merges no adapters. */
+enum ww_err ww_lora_choose_way(struct ww_lora_job *job, struct ww_error *err) WW_MUST_USE;
+/** What the opened adapters change: modules by name, with the places of their layers. */
+enum ww_err ww_lora_list_modules(struct ww_lora_job *job,
+                                 struct ww_error *err) WW_MUST_USE;
+
 /** Are the models of the recipe adapters? WW_E_RECIPE when some are and some are not. */
 enum ww_err ww_lora_wanted(struct ww_work *work, bool *wanted,
                            struct ww_error *err) WW_MUST_USE;
