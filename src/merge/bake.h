@@ -38,6 +38,8 @@ const struct ww_tensor *ww_bake_find(const struct ww_bake *bake, uint32_t tensor
 uint64_t ww_bake_bytes(const struct ww_bake *bake);
 /** WW_E_NONFINITE when what is read has a NaN or an infinity in it. Borrowed. */
 const struct ww_reader *ww_bake_reader(const struct ww_bake *bake);
+/** The embedding of a base that has no other head; WW_NONE: it has one. */
+uint32_t ww_bake_tied_head(const struct ww_model *base);
 /** What a person should know of it, NULL: nothing. */
 const char *ww_bake_doubt(const struct ww_bake *bake);
 

@@ -40,11 +40,6 @@ static enum ww_err bias_of(const struct ww_model *base, const struct ww_adapter 
                          adapter->path, entry->module, base->path);
 }
 
-static bool is_tied(const struct ww_model *base)
-{
-    return base->config && base->config->tie && ww_model_find(base, HEAD) == WW_NONE;
-}
-
 static bool is_embedding(const char *name)
 {
     static const char *const ends[] = {"embed_tokens.weight", "wte.weight",
@@ -56,6 +51,19 @@ static bool is_embedding(const char *name)
         }
     }
     return false;
+}
+
+uint32_t ww_bake_tied_head(const struct ww_model *base)
+{
+    if (!base->config || !base->config->tie || ww_model_find(base, HEAD) != WW_NONE) {
+        return WW_NONE;
+    }
+    for (uint32_t t = 0; t < base->n_tensors; t++) {
+        if (is_embedding(base->tensors[t].name)) {
+            return t;
+        }
+    }
+    return WW_NONE;
 }
 
 static enum ww_err compare_bytes(const struct ww_adapter *adapter,
@@ -93,6 +101,11 @@ static const struct ww_adapter_entry *whole_of(const struct ww_adapter *adapter,
     return NULL;
 }
 
+static bool is_of_head(const struct ww_adapter_entry *entry)
+{
+    return entry->part != WW_PART_FULL && ww_str_ends(entry->module, "lm_head");
+}
+
 /* Of a base without a head of its own. */
 static enum ww_err check_tie(const struct ww_bake_from *from, const char **doubt,
                              struct ww_error *err)
@@ -104,6 +117,14 @@ static enum ww_err check_tie(const struct ww_bake_from *from, const char **doubt
     enum ww_err rc = WW_OK;
 
     for (uint32_t i = 0; i < adapter->n_tensors; i++) {
+        if (is_of_head(&adapter->entries[i])) {
+            return WW_FAIL(
+                err, WW_E_UNSUPPORTED,
+                "adapter '%s' changes the head of '%s', which is its embedding; "
+                "the merged model could not keep the two apart, so use it as "
+                "an adapter, or give the base a head of its own",
+                adapter->path, from->base->path);
+        }
         if (adapter->entries[i].part == WW_PART_EMBEDDING_A) {
             *doubt =
                 "changes an embedding that is the head too: both change, as when PEFT "
@@ -228,7 +249,7 @@ static void lend_ranks(const struct ww_adapter *adapter, struct ww_bake_change *
 enum ww_err ww_bake_group(const struct ww_bake_from *from, struct ww_bake_group *out,
                           struct ww_error *err)
 {
-    const bool tied = is_tied(from->base);
+    const bool tied = ww_bake_tied_head(from->base) != WW_NONE;
     struct ww_bake_change *changes = NULL;
     uint32_t n_all = 0;
     enum ww_err rc = tied ? check_tie(from, &out->doubt, err) : WW_OK;

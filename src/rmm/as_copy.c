@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "merge/bake.h"
 #include "model/convert.h"
 #include "model/elements.h"
 #include "rmm/as_factors.h"
@@ -76,7 +77,9 @@ enum ww_err ww_as_check_copy(const struct ww_adapter_entry *e, const struct ww_a
             "own, form 'peft' leaves it as it is",
             form, t->name);
     }
-    rc = ww_adapter_target(e, as->base, &found, err);
+    found =
+        ww_str_ends(e->module, "lm_head.weight") ? ww_bake_tied_head(as->base) : WW_NONE;
+    rc = found == WW_NONE ? ww_adapter_target(e, as->base, &found, err) : WW_OK;
     if (rc) {
         return rc;
     }

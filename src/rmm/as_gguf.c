@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "merge/bake.h"
 #include "model/config.h"
 #include "model/gguf_names.h"
 #include "model/gguf_write.h"
@@ -18,6 +19,7 @@
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/num.h"
+#include "util/str.h"
 
 #define MAX_HEAD ((size_t)64 << 20)
 #define N_KEYS 7
@@ -71,6 +73,12 @@ static enum ww_err check_shape(const struct ww_model *base, const char *name,
     const uint32_t i = ww_model_find(base, name);
     const struct ww_tensor *t = i == WW_NONE ? NULL : &base->tensors[i];
 
+    if (!t && ww_str_ends(name, "lm_head.weight") && ww_bake_tied_head(base) != WW_NONE) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "the head of base '%s' is its embedding, so a GGUF of it has no "
+                       "tensor for factors of the head; form 'portable' has them",
+                       base->path);
+    }
     if (!t) {
         return WW_FAIL(err, WW_E_TENSOR, "base '%s' has no tensor '%.160s'", base->path,
                        name);

@@ -21,9 +21,8 @@ enum ww_err ww_section_begin(struct ww_section_out *out, struct ww_error *err)
     ww_buf_init(&out->piece, WW_SECTION_PIECE);
     if (!rc && out->key) {
         out->sealed = ww_calloc(1, WW_SECTION_PIECE + WW_AEAD_TAG_BYTES);
-        if (!out->sealed) {
-            rc = WW_FAIL_MEMORY(err, "a section");
-        }
+        rc = out->sealed ? ww_buf_reserve(&out->piece, WW_SECTION_PIECE, err)
+                         : WW_FAIL_MEMORY(err, "a section");
     }
     return rc;
 }
@@ -118,6 +117,10 @@ enum ww_err ww_section_end(struct ww_section_out *out, uint8_t sha256[WW_SHA256_
 void ww_section_out_release(struct ww_section_out *out)
 {
     ww_sha_release(&out->sha);
+    if (out->sealed &&
+        out->piece.data) { /* whole from the beginning, so in no other place */
+        ww_wipe(out->piece.data, WW_SECTION_PIECE);
+    }
     ww_buf_release(&out->piece);
     ww_free(out->sealed);
     memset(out, 0, sizeof(*out));

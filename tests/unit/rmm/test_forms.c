@@ -286,6 +286,56 @@ static void bases_that_do_not_fit_are_refused(void **state)
     fx_free(f);
 }
 
+/* What PEFT saves of a head: its factors, and the weight below them. */
+static void make_head(struct fx *f, uint8_t first)
+{
+    static const char header[] =
+        "{\"base_model.model.lm_head.lora_A.weight\":{\"dtype\":\"F32\",\"shape\":[2,3],"
+        "\"data_offsets\":[0,24]},\"base_model.model.lm_head.lora_B.weight\":{\"dtype\":"
+        "\"F32\",\"shape\":[4,2],\"data_offsets\":[24,56]},"
+        "\"base_model.model.lm_head.base_layer.weight\":{\"dtype\":\"BF16\",\"shape\":"
+        "[4,3],\"data_offsets\":[56,80]}}";
+    uint8_t data[80] = {0};
+    const uint8_t weight[] = {first, 0x3f, 0x80, 0x3f, 0x80, 0x3f};
+    char *dir = fx_join(f->dir, "head");
+    memcpy(data, a_values, sizeof(a_values));
+    memcpy(data + sizeof(a_values), b_values, sizeof(b_values));
+    memcpy(data + 56, weight, sizeof(weight));
+    (void)mkdir(dir, 0755);
+    fx_shard(dir, "adapter_model.safetensors", header, data, sizeof(data));
+    fx_write(dir, "adapter_config.json", CONFIG(""), strlen(CONFIG("")));
+    (void)unlink(f->pkg);
+    assert_int_equal(pack_one(f, "head", f->pkg), WW_OK);
+    free(dir);
+}
+
+/* The weight is compared with the embedding; a model has no place for the factors. */
+static void factors_of_a_head_that_is_an_embedding_stay_an_adapter(void **state)
+{
+    static const char tied[] = "{\"model_type\":\"llama\",\"num_attention_heads\":1,"
+                               "\"tie_word_embeddings\":true}";
+    static const char header[] = "{\"model.embed_tokens.weight\":{\"dtype\":\"BF16\","
+                                 "\"shape\":[4,3],\"data_offsets\":[0,24]}}";
+    struct ww_error err = {0};
+    struct fx *f = fx_new();
+    char *base = make_base(f, "tied", tied, header);
+    (void)state;
+    make_head(f, 0x80);
+    FAILS(as_form(f, "head", WW_UNPACK_GGUF, base, 1, &err), WW_E_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "form 'portable' has them"));
+    FAILS(as_form(f, "head", WW_UNPACK_MODEL, base, 1, &err), WW_E_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "give the base a head of its own"));
+    make_head(f, 0x81);
+    FAILS(as_form(f, "head", WW_UNPACK_PORTABLE, base, 1, &err), WW_E_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "another weight than the base's 'model.embed"));
+    no_traces(f, false);
+    make_head(f, 0x80);
+    OK(as_form(f, "head", WW_UNPACK_PORTABLE, base, 1, &err));
+    no_traces(f, true);
+    free(base);
+    fx_free(f);
+}
+
 static void models_and_locked_adapters_have_no_other_form(void **state)
 {
     struct ww_error err = {0};
@@ -326,6 +376,7 @@ int main(void)
         cmocka_unit_test(the_gguf_form_has_rows_in_its_order),
         cmocka_unit_test(what_a_form_cannot_say_is_refused),
         cmocka_unit_test(bases_that_do_not_fit_are_refused),
+        cmocka_unit_test(factors_of_a_head_that_is_an_embedding_stay_an_adapter),
         cmocka_unit_test(models_and_locked_adapters_have_no_other_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
