@@ -17,9 +17,14 @@
 
 /* Bins of 1/32 of an octave, from the largest key down, each one for its lowest key and
  * one for the others: differences of 16-bit floats are few, and most of them are such
- * keys. What is 2^-32 of the largest shares two, one for 0. */
+ * keys. What is 2^-15 of the largest shares one; zeros, often the most, have some by
+ * their places in the row, as equal ones go by index. */
 #define BIN_SHIFT 18u
 #define BINS 1024u
+#define ZERO_SLICES 16u
+#define PARTS 4u
+#define WAYS 16u
+#define RUN (BINS / WAYS) /* even */
 #define BIN_REST ((1U << BIN_SHIFT) - 1)
 #define MOST_COUNTED ((size_t)UINT16_MAX) /* of a row; longer ones are sorted */
 /* A count reads the row; a sort reads and writes it about so often. */
@@ -32,8 +37,7 @@ struct row {
     const struct ww_row_odds *odds;
     uint32_t *open; /* elements whose draw leaves a doubt */
     size_t n_open;
-    uint16_t *bin;    /* [n] */
-    uint16_t *before; /* [n]: elements of the same bin before this one */
+    uint16_t *bin; /* [n]: the place of each one's, with room behind for a vector */
 };
 
 static double bound(const struct ww_row_odds *odds, double rank)
@@ -156,116 +160,182 @@ static void decide_by_sort(const struct row *r, void *scratch, uint8_t *keep)
     }
 }
 
-WW_CLONES static void find_bins(const uint32_t *restrict keys, size_t n, int32_t lowest,
-                                uint16_t *restrict bin)
+/* Bins lie in WAYS runs of the same length, the n-th ones of all runs side by side, so
+ * that what lies before is summed up in all runs at once. */
+static uint32_t place_of(uint32_t bin)
 {
-    for (size_t i = 0; i < n; i++) {
+    return bin % RUN * WAYS + bin / RUN;
+}
+
+/* Is it the place of a bin of one key? */
+static bool is_exact(uint32_t place)
+{
+    return place / WAYS % 2 == 0;
+}
+
+/* slices: 2^16 times how many slices of the zeros there are for each place in the row. */
+WW_CLONES static void find_bins(const uint32_t *restrict keys, size_t n, int32_t lowest,
+                                uint32_t slices, uint16_t *restrict bin)
+{
+    for (uint32_t i = 0; i < (uint32_t)n; i++) {
         const int32_t at = (int32_t)(keys[i] >> BIN_SHIFT) - lowest;
         const uint32_t rest = at > 0 ? keys[i] & BIN_REST : keys[i];
-        const int32_t up = at > 0 ? at : 0;
-        bin[i] = (uint16_t)(2 * up + (rest != 0));
+        const uint32_t up = (at > 0 ? (uint32_t)at : 0) + ZERO_SLICES - 1;
+        const uint32_t other = 2 * up + (rest != 0);
+        const uint32_t zero = i * slices >> 16 << 1;
+        bin[i] = (uint16_t)place_of(keys[i] ? other : zero);
     }
 }
 
-/* Counted in two halves, so that a count seldom waits for the one before. */
+typedef uint16_t ways __attribute__((vector_size(2 * WAYS), aligned(2), may_alias));
+typedef uint64_t quads __attribute__((vector_size(2 * WAYS), may_alias));
+typedef uint32_t pairs __attribute__((vector_size(4 * WAYS), may_alias));
+
 struct bins {
-    uint16_t starts[2 * BINS + 1]; /* in ranks, and the end */
-    uint16_t first[2 * BINS];      /* of the first half of the row */
+    ways counts[PARTS][RUN]; /* of every PARTS-th element: a count seldom waits for the
+                                one before */
+    pairs range[RUN];        /* ranks: its first | the first behind it << 16 */
 };
 
-/* Elements of its bin before each one, in its half of the row. */
-static void count_bins(const struct row *r, struct bins *bins)
+WW_CLONES static void count_bins(const uint16_t *bin, size_t n, struct bins *bins)
 {
-    const size_t half = r->n / 2;
-    const uint16_t *restrict bin = r->bin;
-    uint16_t *restrict before = r->before;
-    uint16_t *restrict first = bins->first;
-    uint16_t *restrict second = bins->starts;
+    uint16_t *const counts = (uint16_t *)(void *)bins->counts;
+    size_t i = 0;
 
-    memset(bins, 0, sizeof(*bins));
-    for (size_t i = 0; i < half; i++) {
-        const size_t k = half + i;
-        const uint16_t a = first[bin[i]];
-        const uint16_t b = second[bin[k]];
-        before[i] = a;
-        before[k] = b;
-        first[bin[i]] = (uint16_t)(a + 1);
-        second[bin[k]] = (uint16_t)(b + 1);
+    for (size_t r = 0; r < PARTS * RUN; r++) {
+        ((ways *)counts)[r] = (ways){0};
     }
-    if (r->n % 2) {
-        const size_t k = r->n - 1;
-        before[k] = second[bin[k]]++;
+    for (; i + PARTS <= n; i += PARTS) {
+        uint64_t four;
+        memcpy(&four, bin + i, sizeof(four));
+        counts[four & 0xffff]++;
+        counts[BINS + (four >> 16 & 0xffff)]++;
+        counts[2 * BINS + (four >> 32 & 0xffff)]++;
+        counts[3 * BINS + (four >> 48)]++;
+    }
+    for (; i < n; i++) {
+        counts[bin[i]]++;
     }
 }
 
-/* Empty bins above the lowest may be left as they are, as nobody asks for them. Four at a
- * time, so that a step seldom waits for the one before; a step too far meets the lowest
- * two, which are set last. */
-static void find_starts(size_t n, struct bins *bins)
+/* Within the runs first, then between them. */
+WW_CLONES static void find_ranges(struct bins *bins)
 {
-    uint16_t *starts = bins->starts;
-    const uint16_t *first = bins->first;
-    const uint32_t zeros = (uint32_t)first[0] + starts[0]; /* many, where changes are 0 */
-    const uint32_t low = zeros + first[1] + starts[1];
-    uint32_t above = (uint32_t)n;
+    ways(*c)[RUN] = bins->counts;
+    ways sums = {0};
+    ways before = {0};
 
-    starts[2 * BINS] = (uint16_t)above;
-    for (uint32_t b = 2 * BINS; above > low; b -= 4) {
-        const uint32_t one = (uint32_t)first[b - 1] + starts[b - 1];
-        const uint32_t two = one + first[b - 2] + starts[b - 2];
-        const uint32_t three = two + first[b - 3] + starts[b - 3];
-        const uint32_t four = three + first[b - 4] + starts[b - 4];
-        starts[b - 1] = (uint16_t)(above - one);
-        starts[b - 2] = (uint16_t)(above - two);
-        starts[b - 3] = (uint16_t)(above - three);
-        above -= four;
-        starts[b - 4] = (uint16_t)above;
+    for (size_t r = 0; r < RUN; r++) {
+        const ways here = c[0][r] + c[1][r] + c[2][r] + c[3][r];
+        c[0][r] = sums;
+        sums += here;
+        c[1][r] = sums;
     }
-    starts[2] = (uint16_t)low;
-    starts[1] = (uint16_t)zeros;
-    starts[0] = 0;
+    for (unsigned w = 1; w < WAYS; w++) {
+        before[w] = (uint16_t)(before[w - 1] + sums[w - 1]);
+    }
+    for (size_t r = 0; r < RUN; r++) {
+        bins->range[r] = __builtin_convertvector(c[0][r] + before, pairs) |
+                         __builtin_convertvector(c[1][r] + before, pairs) << 16;
+    }
 }
 
-/* What the bin of an element decides is decided, what it leaves stays open. Where equal
- * ones go by index, a bin of one key leaves nothing. Which kind a bin is cannot be
- * guessed ahead, so both answers are made and one is taken. */
+static uint32_t range_of(const struct bins *bins, uint32_t place)
+{
+    return ((const uint32_t *)(const void *)bins->range)[place];
+}
+
+/* What the first and the last rank of its bin decide alike is decided; the others stay
+ * open. Which it is cannot be guessed ahead, so both are asked. */
 static inline void decide_open(struct row *row, const struct bins *bins,
                                const uint32_t *last, uint8_t *restrict keep)
 {
     const struct row r = *row; /* a copy: bytes written to keep may not change it */
-    const uint32_t half = (uint32_t)(r.n / 2);
-    const uint32_t by_index = r.odds->shared ? 0 : UINT32_MAX;
     size_t left = 0;
 
     for (size_t k = 0; k < r.n_open; k++) {
         const uint32_t i = r.open[k];
-        const uint32_t bin = r.bin[i];
-        const uint32_t exact = ((bin & 1) - 1) & by_index;
-        const uint32_t second = 0 - (uint32_t)(i >= half);
-        const uint32_t ahead = (bins->first[bin] & second) + r.before[i];
-        const uint32_t low = bins->starts[bin] + (ahead & exact);
-        const uint32_t end = (uint32_t)bins->starts[bin + 1] - 1;
-        const bool kept = keeps(&r, last, i, low);
+        const uint32_t range = range_of(bins, r.bin[i]);
+        const bool kept = keeps(&r, last, i, range & 0xffff);
         keep[i] = kept;
         r.open[left] = i;
-        left += kept != keeps(&r, last, i, (low & exact) | (end & ~exact));
+        left += kept != keeps(&r, last, i, (range >> 16) - 1);
     }
     row->n_open = left;
+}
+
+/* How many of places [from, to) are this one. Whole vectors are read, up to one more. */
+WW_CLONES static uint32_t count_equal(const uint16_t *bin, size_t from, size_t to,
+                                      uint16_t which)
+{
+    const ways index = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const ways *at = (const ways *)(const void *)(bin + from);
+    const ways wanted = which - (ways){0};
+    ways sums = {0};
+
+    for (; from + WAYS <= to; from += WAYS) {
+        sums -= (ways)(*at++ == wanted);
+    }
+    if (from < to) {
+        sums -= (ways)(*at == wanted) & (ways)(index < (uint16_t)(to - from));
+    }
+    const quads fours = (quads)sums;
+    return (uint32_t)((fours[0] + fours[1] + fours[2] + fours[3]) *
+                          UINT64_C(0x0001000100010001) >>
+                      48);
+}
+
+/* Where equal ones go by index the rank in a bin of one key is how many of it come
+ * before. They are counted from where the last one asked for ended: few bins are asked
+ * for, the longest ones most often. */
+static inline void decide_exact(struct row *r, struct bins *bins, const uint32_t *last,
+                                uint8_t *keep)
+{
+    uint32_t *const seen = (uint32_t *)(void *)bins->counts; /* how many | up to << 16 */
+    size_t left = 0;
+
+    for (size_t k = 0; k < r->n_open; k++) {
+        seen[r->bin[r->open[k]]] = 0;
+    }
+    for (size_t k = 0; k < r->n_open; k++) {
+        const uint32_t i = r->open[k];
+        const uint16_t bin = r->bin[i];
+        if (is_exact(bin)) {
+            const uint32_t before =
+                (seen[bin] & 0xffff) + count_equal(r->bin, seen[bin] >> 16, i, bin);
+            seen[bin] = before | i << 16;
+            keep[i] = keeps(r, last, i, (range_of(bins, bin) & 0xffff) + before);
+        } else {
+            r->open[left++] = i;
+        }
+    }
+    r->n_open = left;
+}
+
+static inline void decide_in(struct row *r, struct bins *bins, const uint32_t *last,
+                             uint8_t *keep)
+{
+    decide_open(r, bins, last, keep);
+    if (!r->odds->shared) {
+        decide_exact(r, bins, last, keep);
+    }
 }
 
 static void decide_by_bins(struct row *r, uint8_t *keep)
 {
     const uint32_t top = largest(r->keys, r->n) >> BIN_SHIFT;
-    const uint32_t lowest = top >= BINS ? top - (BINS - 1) : 0;
+    const uint32_t most = BINS / 2 - ZERO_SLICES;
+    const uint32_t lowest = top > most ? top - most : 0;
+    const uint32_t slices = r->odds->shared ? 0 : (ZERO_SLICES << 16) / (uint32_t)r->n;
     struct bins bins;
 
-    find_bins(r->keys, r->n, (int32_t)lowest, r->bin);
-    count_bins(r, &bins);
-    find_starts(r->n, &bins);
+    find_bins(r->keys, r->n, (int32_t)lowest, slices, r->bin);
+    count_bins(r->bin, r->n, &bins);
+    find_ranges(&bins);
     if (r->odds->last) {
-        decide_open(r, &bins, r->odds->last, keep);
+        decide_in(r, &bins, r->odds->last, keep);
     } else {
-        decide_open(r, &bins, NULL, keep);
+        decide_in(r, &bins, NULL, keep);
     }
 }
 
@@ -282,7 +352,6 @@ void ww_row_keep(const uint32_t *keys, const uint32_t *draws, size_t n,
     settle(draws, n, limit_of(ends[!grows]), limit_of(ends[grows]), keep, doubt);
     r.n_open = ww_mask_places(doubt, n, r.open);
     r.bin = (uint16_t *)scratch + 4 * n; /* room that a sort takes later */
-    r.before = r.bin + n;
     if (r.n_open > 0 && n <= MOST_COUNTED) {
         decide_by_bins(&r, keep);
     }

@@ -529,15 +529,20 @@ static void row_ranks_are_those_of_a_sort(void **state)
 }
 
 /* Keys of one value, of few, of many, of many octaves, and as differences of 16-bit
- * floats have them: small whole numbers of some units, zeros, and a few others. */
-#define KINDS 5
+ * floats have them: small whole numbers of some units, zeros, and a few others; the same
+ * with most of them zeros. */
+#define KINDS 6
 static uint32_t key_like(uint64_t *seed, unsigned kind)
 {
     const uint32_t r = (uint32_t)fx_random(seed);
     const double unit = r & 0x100 ? 0x1p-13 : r & 0x200 ? 0x1p-14 : 0x1.37p-17;
     const uint32_t by_kind[KINDS] = {
-        5, r % 3 << 20, 0x3a000000 + r % 5000 * 1000, r & 0x7fffffff,
-        (uint32_t)ww_key_magnitude(unit * (double)(r % 16), false)};
+        5,
+        r % 3 << 20,
+        0x3a000000 + r % 5000 * 1000,
+        r & 0x7fffffff,
+        (uint32_t)ww_key_magnitude(unit * (double)(r % 16), false),
+        r % 7 ? 0 : (uint32_t)ww_key_magnitude(unit * (double)(r % 5), false)};
     return by_kind[kind];
 }
 
