@@ -166,7 +166,7 @@ static enum ww_err call_names(struct parser *p, enum ww_expr_call call,
             rc = syntax(p);
         }
     } else {
-        rc = arguments(p, args, call == WW_CALL_COUNT ? 1 : 2);
+        rc = arguments(p, args, call == WW_CALL_COUNT || call == WW_CALL_CLASS ? 1 : 2);
     }
     if (rc || !p->scope || p->skip) {
         return rc;
@@ -237,11 +237,9 @@ static enum ww_err reserved_word(struct parser *p, struct ww_value *out, bool *k
     static const struct {
         const char *token;
         enum ww_expr_call call;
-    } calls[] = {{"at(", WW_CALL_AT},
-                 {"count(", WW_CALL_COUNT},
-                 {"stored(", WW_CALL_STORED},
-                 {"dim(", WW_CALL_DIM},
-                 {"rounded(", WW_CALL_ROUNDED}};
+    } calls[] = {{"at(", WW_CALL_AT},       {"count(", WW_CALL_COUNT},
+                 {"class(", WW_CALL_CLASS}, {"stored(", WW_CALL_STORED},
+                 {"dim(", WW_CALL_DIM},     {"rounded(", WW_CALL_ROUNDED}};
     static const struct {
         const char *token;
         double (*fn)(double);

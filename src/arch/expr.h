@@ -11,7 +11,7 @@
  *   choice  := primary ('|' primary)*     the first that is present
  *   primary := number | 'text' | true | false | null | l | '(' expr ')' | $fact
  *            | key.path | key[l] | int(x) | sqrt(x) | at('path', 'key')
- *            | stored('name') | dim('name', axis) | rounded('name', x)
+ *            | stored('name') | dim('name', axis) | rounded('name', x) | class('glob')
  *
  * A value may be absent (no such key, or null); arithmetic with an absent operand is
  * absent, a comparison with one is false unless both are. A key that is absent, not null,

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/config.h"
 #include "model/convert.h"
 #include "util/fail.h"
 #include "util/num.h"
@@ -139,6 +140,29 @@ static enum ww_err call_count(const struct ww_scope *scope, const struct ww_valu
     return WW_OK;
 }
 
+/* Is one of the classes that config.json names like this? */
+static enum ww_err call_class(const struct ww_scope *scope, const struct ww_value *glob,
+                              struct ww_value *out, struct ww_error *err)
+{
+    char pattern[MAX_PATH_BYTES];
+    const char *name = NULL;
+
+    if (glob->kind != WW_V_TEXT || glob->len == 0 || glob->len >= sizeof(pattern)) {
+        return WW_FAIL(err, WW_E_DESCRIPTOR, "class() needs a pattern of class names");
+    }
+    memcpy(pattern, glob->text, glob->len);
+    pattern[glob->len] = '\0';
+    (void)snprintf(out->origin, sizeof(out->origin), "architectures");
+    out->kind = WW_V_NUMBER;
+    out->number = 0;
+    for (size_t i = 0; (name = ww_config_architecture(scope->model->config, i)); i++) {
+        if (ww_str_glob(pattern, name)) {
+            out->number = 1;
+        }
+    }
+    return WW_OK;
+}
+
 /* A constant as a library keeps it: in single precision, then in that of the weights. */
 static double round_to(enum ww_dtype dtype, double x)
 {
@@ -233,6 +257,9 @@ enum ww_err ww_expr_call(const struct ww_scope *scope, enum ww_expr_call call,
     }
     if (call == WW_CALL_COUNT) {
         return call_count(scope, &args[0], out, err);
+    }
+    if (call == WW_CALL_CLASS) {
+        return call_class(scope, &args[0], out, err);
     }
     return call_tensor(scope, call, args, out, err);
 }

@@ -8,6 +8,7 @@
 enum ww_expr_call {
     WW_CALL_AT,     /* at('path', 'key'): the config value path.key */
     WW_CALL_COUNT,  /* count('path'): how many entries the list there has */
+    WW_CALL_CLASS,  /* class('glob'): 1 when an entry of architectures matches, else 0 */
     WW_CALL_STORED, /* stored('name'): 1 when the tensor is there, else 0 */
     WW_CALL_DIM,    /* dim('name', axis): absent when the tensor is not there */
     WW_CALL_ROUNDED /* rounded('name', x): x in the dtype of the tensor */

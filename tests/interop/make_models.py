@@ -610,6 +610,8 @@ def see(model, inputs, g):
 
 def inputs_of(model):
     """One long sequence, and a batch of two of which one is padded."""
+    if type(model).__name__ in more_models.CLASS_INPUTS:
+        return more_models.CLASS_INPUTS[type(model).__name__](model)
     if model.config.model_type in more_models.INPUTS:
         return more_models.INPUTS[model.config.model_type](model)
     if model.config.model_type == "whisper":

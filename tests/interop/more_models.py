@@ -6,6 +6,7 @@
     NO_FORWARD  model types for which it has no answer
     FIXED_IN    case -> parts of names of tensors that no lock moves
     INPUTS      model type -> function giving the inputs of a model of its own kind
+    CLASS_INPUTS  class -> the same
     LOADED      model type -> function that mends what loading in doubles breaks
     AFTERWARDS  case -> function that changes the folder once it is written
 """
@@ -14,11 +15,13 @@ import os
 
 import torch
 import transformers as tf
+from safetensors.torch import load_file, save_file
 from transformers.modeling_outputs import MoeCausalLMOutputWithPast
 from model_parts import (BART, BERT, CLIP, CLIP_TEXT, CLIP_VISION, FOUR, IMAGE, MLA, PAD1, SEEN,
                          SIGLIP, SIGLIP_TOWER, STD, VIT, VOCAB, of, reads, rope, std)
 
 INPUTS = {}
+CLASS_INPUTS = {}
 LOADED = {}
 AFTERWARDS = {}
 NO_FORWARD = ("esm", "layoutlm", "dpr", "vit_mae", "siglip2", "siglip2_vision_model", "altclip",
@@ -109,6 +112,32 @@ CASES.update({
     "esm-absolute": of("EsmForMaskedLM", "EsmConfig", **PAD1, mask_token_id=4,
                        token_dropout=True, emb_layer_norm_before=True),
 })
+
+# Heads that read the pooled vector or the stream, by what the class is and not by what is stored.
+CASES.update({
+    "bert-tokens-pooler": of("BertForTokenClassification", "BertConfig", **BERT, num_labels=3),
+    "roberta-choices": of("RobertaForMultipleChoice", "RobertaConfig", **PAD1),
+    "qwen2-tokens": std("Qwen2", "ForTokenClassification", num_labels=3),
+})
+
+
+def choices(model):
+    """Two choices to two questions."""
+    return [dict(input_ids=torch.randint(3, VOCAB, (2, 2, 17),
+                                         generator=torch.Generator().manual_seed(2)))]
+
+
+def old_pooler(folder):
+    """A pooler that nothing reads: older programs kept it beside a head of tokens."""
+    path = os.path.join(folder, "model.safetensors")
+    weights = load_file(path)
+    weights["bert.pooler.dense.weight"] = noise(7, 64, 64).float()
+    weights["bert.pooler.dense.bias"] = noise(8, 64).float()
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+CLASS_INPUTS["RobertaForMultipleChoice"] = choices
+AFTERWARDS["bert-tokens-pooler"] = old_pooler
 
 # Kin of BERT, of T5 and of BART, and what reads pages.
 SWITCH = dict(vocab_size=97, d_model=64, d_kv=12, d_ff=80, num_layers=4, num_decoder_layers=2,

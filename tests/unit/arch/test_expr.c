@@ -37,7 +37,7 @@ static int set_up(void **state)
     e->config = parse(config_text);
     e->defaults = parse(defaults_text);
     e->facts = parse(facts_text);
-    e->fx = ww_fx_new("{}");
+    e->fx = ww_fx_new("{\"architectures\": [\"TinyForTests\", \"SmallModel\"]}");
     ww_fx_add(e->fx, "5,7", "m.a.weight");
     ww_fx_add(e->fx, "2", "top")->dtype = "BF16";
     ww_fx_find(e->fx, "top")->bytes = 2;
@@ -202,6 +202,14 @@ static void lists_are_counted(void **state)
     is_number(e, "count('gone')|7", 7);
 }
 
+static void classes_are_matched_in_all_entries(void **state)
+{
+    struct env *e = *state;
+    is_number(e, "class('*Tiny*')", 1);
+    is_number(e, "class('SmallModel') and not class('Small')", 1);
+    is_number(e, "class('*ForMultipleChoice')", 0);
+}
+
 static void facts_hide_built_in_ones(void **state)
 {
     struct env *e = *state;
@@ -215,20 +223,12 @@ static void facts_hide_built_in_ones(void **state)
 
 static void malformed_expressions_are_descriptor_errors(void **state)
 {
-    static const char *const bad[] = {"",         "1 +",
-                                      "(1",       "1)",
-                                      "a b",      "'open",
-                                      "$",        "$ x",
-                                      "$nothing", "1 ? 2",
-                                      "int 3",    "at('a')",
-                                      "stored()", "list[",
-                                      "list[]",   "list[x]",
-                                      "a||b",     "1.2.3",
-                                      "3x",       "== 3",
-                                      "and",      "dim('a.weight')",
-                                      "sqrt(2",   "$x_undefined",
-                                      "$x_loop",  "a = b",
-                                      "a & b"};
+    static const char *const bad[] = {
+        "",         "1 +",          "(1",       "1)",    "a b",    "'open",
+        "$",        "$ x",          "$nothing", "1 ? 2", "int 3",  "at('a')",
+        "stored()", "class()",      "class(3)", "list[", "list[]", "list[x]",
+        "a||b",     "1.2.3",        "3x",       "== 3",  "and",    "dim('a.weight')",
+        "sqrt(2",   "$x_undefined", "$x_loop",  "a = b", "a & b"};
     struct env *e = *state;
     struct ww_error err = {0};
     struct ww_value v = {0};
@@ -307,6 +307,7 @@ int main(void)
         T(layers_index_lists_and_name_tensors),
         T(constants_round_to_the_stored_precision),
         T(lists_are_counted),
+        T(classes_are_matched_in_all_entries),
         T(paths_may_be_computed),
         T(facts_hide_built_in_ones),
         T(malformed_expressions_are_descriptor_errors),
