@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "lineage/catalogue_threshold.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lineage/draws.h"
+#include "lineage/catalogue_threshold.h"
 #include "lineage/nnls.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -14,23 +14,6 @@
 #define SAME 1e-12
 /* A difference that is no longer than this many times the noise says nothing. */
 #define NOISE_ALONE 1.1
-
-double ww_family_wise_z(double chance, size_t n)
-{
-    const double tail = chance / (n > 0 ? (double)n : 1);
-    double low = 0;
-    double high = 40;
-
-    for (int i = 0; i < 80; i++) {
-        const double mid = (low + high) / 2;
-        if (erfc(mid / sqrt(2.0)) / 2 > tail) {
-            low = mid;
-        } else {
-            high = mid;
-        }
-    }
-    return high;
-}
 
 /* Products of all members' differences with one member's, which may be picked. */
 struct probe {
@@ -293,50 +276,6 @@ static size_t correlate(struct state *s)
     return n;
 }
 
-/* The k-th of n in order, by Hoare's selection around members that are drawn. */
-static double nth(double *x, size_t n, size_t k)
-{
-    const ptrdiff_t want = (ptrdiff_t)k;
-    ptrdiff_t from = 0;
-    ptrdiff_t to = (ptrdiff_t)n - 1;
-
-    while (from < to) {
-        const size_t length = (size_t)(to - from) + 1;
-        const double at = x[from + (ptrdiff_t)(ww_mix64(length) % length)];
-        ptrdiff_t low = from;
-        ptrdiff_t high = to;
-        while (low <= high) {
-            for (; x[low] < at; low++) {
-            }
-            for (; x[high] > at; high--) {
-            }
-            if (low <= high) {
-                const double swapped = x[low];
-                x[low++] = x[high];
-                x[high--] = swapped;
-            }
-        }
-        /* What lies between the two is equal to the drawn one. */
-        if (want > high && want < low) {
-            break;
-        }
-        from = want >= low ? low : from;
-        to = want <= high ? high : to;
-    }
-    return x[k];
-}
-
-/* Median and spread of the members, sources being few among them. */
-static double empirical_threshold(double *values, size_t n, double z)
-{
-    const double median = nth(values, n, n / 2);
-
-    for (size_t i = 0; i < n; i++) {
-        values[i] = fabs(values[i] - median);
-    }
-    return median + z * 1.4826 * nth(values, n, n / 2);
-}
-
 /* The member most like what is left, if it reaches the threshold; n when none does. */
 static size_t best_member(struct state *s, double z, struct ww_pursuit *out)
 {
@@ -346,7 +285,7 @@ static size_t best_member(struct state *s, double z, struct ww_pursuit *out)
     const size_t n = correlate(s);
 
     if (n >= WW_PURSUIT_CONTROLS) {
-        const double seen = empirical_threshold(s->values, n, z);
+        const double seen = ww_empirical_threshold(s->values, n, z);
         threshold = seen > threshold ? seen : threshold;
     }
     if (s->k == 0) {

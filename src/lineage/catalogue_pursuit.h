@@ -50,9 +50,6 @@ struct ww_pursuit {
                            as noise lets see */
 };
 
-/** One-sided normal quantile that n trials exceed together with this chance. */
-double ww_family_wise_z(double chance, size_t n);
-
 /** Which part of a squared length is left, both without the noise in them. */
 double ww_pursuit_unexplained(double left, double all, double noise);
 

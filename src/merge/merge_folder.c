@@ -3,15 +3,12 @@
  * A merge into a folder: plan, run, then the evidence from digests of what was written,
  * the signature last.
  */
-#include <stdio.h>
-#include <stdlib.h>
+#include "merge/merge_folder.h"
+
 #include <string.h>
 
 #include "merge/changes.h"
-#include "merge/doubts.h"
 #include "merge/lora_job.h"
-#include "merge/merge_lock.h"
-#include "merge/merge_work.h"
 #include "merge/parts.h"
 #include "merge/watch.h"
 #include "util/alloc.h"
@@ -20,19 +17,6 @@
 
 #define EVIDENCE_BYTES (UINT64_C(1) << 20)
 #define EVIDENCE_BYTES_PER_TENSOR 1024
-
-struct merge_run {
-    struct ww_work *work;
-    char *out_name;
-    struct ww_out *out;
-    struct ww_changes *changes;
-    struct ww_moved moved;
-    struct ww_merge_locking *locking; /* instead of out, when what is written is locked */
-    struct ww_merge_result result;
-    struct ww_resource *files;
-    uint8_t root[WW_SHA256_BYTES];
-    uint8_t tree[WW_SHA256_BYTES];
-};
 
 /* A source must stay as it is whatever happens, so the output may not lie in one. */
 static enum ww_err check_outside(const struct ww_work *work, const char *out_path,
@@ -51,146 +35,6 @@ static enum ww_err check_outside(const struct ww_work *work, const char *out_pat
         const struct ww_adapter *adapter = impl->adapters[i].adapter;
         rc = adapter ? ww_path_check_output(adapter->path, out_path, err) : WW_OK;
     }
-    return rc;
-}
-
-/* A small file of the merge. */
-static enum ww_err put(const struct merge_run *run, const char *name, const void *bytes,
-                       size_t len, struct ww_error *err)
-{
-    return run->locking ? ww_merge_locking_add(run->locking, name, bytes, len, err)
-                        : ww_out_add(run->out, name, bytes, len, err);
-}
-
-/* Signed when there is a signer, else plain under a name of its own. */
-static enum ww_err add_statement(const struct merge_run *run,
-                                 const struct ww_buf *payload, const char *signed_name,
-                                 const char *plain_name, struct ww_error *err)
-{
-    const struct ww_signer *signer = run->work->options->signer;
-    struct ww_buf bundle;
-    enum ww_err rc = WW_OK;
-
-    if (!signer) {
-        return put(run, plain_name, payload->data, payload->len, err);
-    }
-    ww_buf_init(&bundle, ww_json_limits_bundle.max_bytes);
-    rc = ww_bundle_sign(signer, payload->data, payload->len, &bundle, err);
-    if (!rc) {
-        rc = put(run, signed_name, bundle.data, bundle.len, err);
-    }
-    ww_buf_release(&bundle);
-    return rc;
-}
-
-static void describe(const struct ww_merge_tensor *t, struct ww_tensor *out)
-{
-    *out = (struct ww_tensor){
-        .name = t->name, .dtype = t->dtype, .rank = t->rank, .n_elements = 1};
-    for (unsigned a = 0; a < t->rank; a++) {
-        out->shape[a] = t->shape[a];
-        out->n_elements *= t->shape[a];
-    }
-    out->n_bytes = out->n_elements * (ww_dtype_bits(t->dtype) / 8);
-}
-
-static enum ww_err write_tensors(struct merge_run *run, struct ww_error *err)
-{
-    const struct ww_merge_plan *plan = &run->work->plan;
-    const char *lock = ((const struct ww_plan_impl *)plan->impl)->lock_json;
-    struct ww_tensor *tensors = ww_calloc(plan->n_tensors, sizeof(*tensors));
-    const struct ww_model model = {.tensors = tensors, .n_tensors = plan->n_tensors};
-    struct ww_buf payload;
-    enum ww_err rc = tensors ? WW_OK : WW_FAIL_MEMORY(err, "a merge");
-
-    ww_buf_init(&payload, ww_json_limits_bundle.max_bytes);
-    for (uint32_t i = 0; i < plan->n_tensors && !rc; i++) {
-        describe(&plan->tensors[i], &tensors[i]);
-    }
-    if (!rc) {
-        rc = ww_tensors_statement_of(
-            run->out_name, &model,
-            (const uint8_t(*)[WW_SHA256_BYTES])run->result.tensor_root, lock, &payload,
-            run->tree, err);
-    }
-    if (!rc) {
-        rc = add_statement(run, &payload, WW_TENSORS_FILE, WW_TENSORS_PLAIN_FILE, err);
-    }
-    ww_free(tensors);
-    ww_buf_release(&payload);
-    return rc;
-}
-
-/* The OMS root over all files; its statement is what the signature signs. */
-static enum ww_err make_oms(struct merge_run *run, struct ww_buf *payload,
-                            struct ww_error *err)
-{
-    const struct ww_merge_plan *plan = &run->work->plan;
-
-    run->files = ww_calloc(plan->n_files, sizeof(*run->files));
-    if (!run->files) {
-        return WW_FAIL_MEMORY(err, "a merge");
-    }
-    for (uint32_t i = 0; i < plan->n_files; i++) {
-        run->files[i].name = plan->files[i].name;
-        memcpy(run->files[i].sha256, run->result.output_sha256[i], WW_SHA256_BYTES);
-    }
-    return ww_oms_statement(run->out_name, run->files, plan->n_files, NULL, 0, payload,
-                            run->root, err);
-}
-
-static enum ww_err put_ancestor(void *run, const char *path, const void *bytes,
-                                size_t len, struct ww_error *err)
-{
-    return put(run, path, bytes, len, err);
-}
-
-static enum ww_err write_record(struct merge_run *run, struct ww_error *err)
-{
-    const struct ww_record record = {.out_name = run->out_name,
-                                     .files = run->files,
-                                     .n_files = run->work->plan.n_files,
-                                     .root = run->root,
-                                     .tree = run->tree};
-    struct ww_buf payload = {0};
-    enum ww_err rc = ww_record_write(run->work, &record, &payload, err);
-
-    if (!rc) {
-        rc = add_statement(run, &payload, WW_PROVENANCE_FILE, WW_PROVENANCE_PLAIN_FILE,
-                           err);
-    }
-    if (!rc) {
-        rc = ww_ancestors_put(&run->work->ancestors, put_ancestor, run, err);
-    }
-    ww_buf_release(&payload);
-    return rc;
-}
-
-static enum ww_err write_evidence(struct merge_run *run, struct ww_error *err)
-{
-    const struct ww_signer *signer = run->work->options->signer;
-    struct ww_buf oms;
-    struct ww_buf bundle;
-    enum ww_err rc = WW_OK;
-
-    ww_buf_init(&oms, ww_json_limits_bundle.max_bytes);
-    ww_buf_init(&bundle, ww_json_limits_bundle.max_bytes);
-    rc = write_tensors(run, err);
-    if (!rc) {
-        rc = make_oms(run, &oms, err);
-    }
-    if (!rc) {
-        rc = write_record(run, err);
-    }
-    if (!rc && signer) {
-        rc = ww_bundle_sign(signer, oms.data, oms.len, &bundle, err);
-    }
-    if (!rc && signer) {
-        rc = put(run, WW_SIGNATURE_FILE, bundle.data, bundle.len, err);
-        ww_hex(run->work->report->root_sha256, run->root, WW_SHA256_BYTES);
-    }
-    ww_buf_release(&oms);
-    ww_buf_release(&bundle);
     return rc;
 }
 
@@ -216,7 +60,8 @@ static enum ww_err report_sources(struct ww_work *work, struct ww_error *err)
     return WW_OK;
 }
 
-static enum ww_err report_changes(const struct merge_run *run, struct ww_error *err)
+static enum ww_err report_changes(const struct ww_merge_folder_run *run,
+                                  struct ww_error *err)
 {
     const struct ww_work *work = run->work;
     const struct ww_recipe *recipe = &work->file.recipes[work->file.last];
@@ -238,7 +83,7 @@ static enum ww_err report_changes(const struct merge_run *run, struct ww_error *
     return rc;
 }
 
-static enum ww_err stream(struct merge_run *run, const char *out_path,
+static enum ww_err stream(struct ww_merge_folder_run *run, const char *out_path,
                           struct ww_error *err)
 {
     struct ww_work *work = run->work;
@@ -254,7 +99,7 @@ static enum ww_err stream(struct merge_run *run, const char *out_path,
 
 /* Blocks are noted as they are computed. A locked merge is computed in another order, and
  * some of it twice, so there it is a run of its own. */
-static enum ww_err measure(struct merge_run *run, struct ww_error *err)
+static enum ww_err measure(struct ww_merge_folder_run *run, struct ww_error *err)
 {
     struct ww_work *work = run->work;
     enum ww_err rc = WW_OK;
@@ -272,7 +117,7 @@ static enum ww_err measure(struct merge_run *run, struct ww_error *err)
     return rc;
 }
 
-static enum ww_err tell_watch(const struct merge_run *run, struct ww_error *err)
+static enum ww_err tell_watch(const struct ww_merge_folder_run *run, struct ww_error *err)
 {
     const struct ww_merge_plan *plan = &run->work->plan;
     const struct ww_plan_impl *impl = plan->impl;
@@ -306,7 +151,7 @@ static enum ww_err tell_watch(const struct merge_run *run, struct ww_error *err)
 /* All bytes have passed. */
 static enum ww_err finish(void *payload, struct ww_error *err)
 {
-    struct merge_run *run = payload;
+    struct ww_merge_folder_run *run = payload;
     struct ww_work *work = run->work;
     enum ww_err rc = ww_work_sources_read(work, &work->plan, &run->result, err);
 
@@ -329,12 +174,12 @@ static enum ww_err finish(void *payload, struct ww_error *err)
         rc = tell_watch(run, err);
     }
     work->state = run->result.state;
-    rc = rc ? rc : write_evidence(run, err);
+    rc = rc ? rc : ww_merge_write_evidence(run, err);
     work->state = NULL;
     return rc;
 }
 
-static enum ww_err make_folder(struct merge_run *run, const char *out_path,
+static enum ww_err make_folder(struct ww_merge_folder_run *run, const char *out_path,
                                struct ww_error *err)
 {
     const struct ww_merge_evidence evidence = {finish, run};
@@ -371,7 +216,7 @@ static enum ww_err check_parts(const struct ww_work *work, struct ww_error *err)
 }
 
 /* The merge is there: a cache that cannot be written takes nothing from it. */
-static enum ww_err keep_digests(struct merge_run *run, struct ww_error *err)
+static enum ww_err keep_digests(struct ww_merge_folder_run *run, struct ww_error *err)
 {
     struct ww_work *work = run->work;
     struct ww_error local = {0};
@@ -412,7 +257,7 @@ static enum ww_err open_digests(struct ww_work *work, struct ww_error *err)
 }
 
 /* All that follows once the recipe is read. */
-static enum ww_err merge_models(struct merge_run *run, const char *out_path,
+static enum ww_err merge_models(struct ww_merge_folder_run *run, const char *out_path,
                                 struct ww_error *err)
 {
     struct ww_work *work = run->work;
@@ -465,7 +310,7 @@ enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path,
                             struct ww_merge_report *report, struct ww_error *err)
 {
     struct ww_work work = {0};
-    struct merge_run run = {.work = &work};
+    struct ww_merge_folder_run run = {.work = &work};
     bool adapters = false;
     enum ww_err rc = WW_OK;
 

@@ -7,24 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "crypto/signkey.h"
 #include "policy/words.h"
+#include "trust/guard_int.h"
 #include "trust/request.h"
-#include "trust/verdict.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/str.h"
-
-#define MAX_APPROVALS 256
-
-struct job {
-    const struct ww_policy_ask *given;
-    const struct ww_guard_options *options;
-    struct ww_policy_ask ask; /* given, with the licence that the output will have */
-    struct ww_verdict *v;
-    uint8_t (*roots)[WW_SHA256_BYTES];
-    char why[400];
-};
 
 /* Without a root only models that ask for policies are in the way. */
 static enum ww_err check_nobody_asks(const struct ww_policy_ask *ask,
@@ -47,7 +35,7 @@ static enum ww_err check_nobody_asks(const struct ww_policy_ask *ask,
     return WW_OK;
 }
 
-static enum ww_err allocate(struct job *job, struct ww_error *err)
+static enum ww_err allocate(struct ww_guard_job *job, struct ww_error *err)
 {
     const size_t n = job->given->n_sources;
     struct ww_verdict *v = job->v;
@@ -106,7 +94,7 @@ static enum ww_err check_needs(const struct ww_verdict *v,
     return WW_OK;
 }
 
-static enum ww_err read_sources(struct job *job, struct ww_error *err)
+static enum ww_err read_sources(struct ww_guard_job *job, struct ww_error *err)
 {
     struct ww_verdict *v = job->v;
 
@@ -137,135 +125,6 @@ static enum ww_err read_sources(struct job *job, struct ww_error *err)
     return WW_OK;
 }
 
-static enum ww_err own_request(struct job *job, struct ww_error *err)
-{
-    struct ww_verdict *v = job->v;
-    const struct ww_root_key *known = NULL;
-    struct ww_pubkey *key = NULL;
-    enum ww_err rc = WW_OK;
-
-    if (!job->options->key) {
-        return WW_FAIL(err, WW_E_USAGE,
-                       "a policy decides about somebody: give --request, or --as KEY");
-    }
-    rc = ww_signkey_public(job->options->key, &key, err);
-    if (!rc) {
-        rc = ww_pubkey_hint(key, v->requester, err);
-    }
-    ww_pubkey_free(key);
-    /* A key that the root does not name is a stranger's: 'anyone' covers it, no more. */
-    if (!rc && ww_root_key(&v->trust.root, v->requester) &&
-        !ww_root_revokes(&v->trust.root, WW_REVOKED_KEY, v->requester)) {
-        rc = ww_root_may_sign(&v->trust.root, v->requester, WW_SIGNED_REQUEST,
-                              v->trust.now, &known, err);
-    }
-    if (!rc) {
-        rc = ww_request_make(&job->ask, (const uint8_t(*)[WW_SHA256_BYTES])job->roots,
-                             v->trust.now, &v->request_text, err);
-    }
-    if (!rc) {
-        rc = ww_request_read(v->request_text.data, v->request_text.len, &v->request, err);
-    }
-    return rc;
-}
-
-static enum ww_err given_request(struct job *job, struct ww_error *err)
-{
-    struct ww_verdict *v = job->v;
-    const char *path = job->options->request;
-    struct ww_envelope envelope = {0};
-    struct ww_endorsement by = {0};
-    enum ww_err rc = ww_signed_read(path, WW_SIGNED_REQUEST, &envelope, err);
-
-    if (rc) {
-        return rc;
-    }
-    rc = ww_root_endorse(&v->trust.root, NULL, &envelope, v->trust.now, 0, &by, err);
-    if (!rc && envelope.n_signatures != 1) {
-        rc = WW_FAIL(err, WW_E_UNTRUSTED, "a request has one signer, found %zu",
-                     envelope.n_signatures);
-    }
-    /* A revoked requester is named, so that the decision says why. */
-    if (!rc && by.n != 1 &&
-        !ww_root_revokes(&v->trust.root, WW_REVOKED_KEY, envelope.signatures[0].keyid)) {
-        rc = WW_FAIL(err, WW_E_UNTRUSTED, "key %s may not sign a request now",
-                     envelope.signatures[0].keyid);
-    }
-    if (!rc) {
-        snprintf(v->requester, sizeof(v->requester), "%s", envelope.signatures[0].keyid);
-        rc = ww_request_read(envelope.payload.data, envelope.payload.len, &v->request,
-                             err);
-    }
-    if (rc) {
-        ww_error_context(err, "'%s'", path);
-    }
-    ww_envelope_release(&envelope);
-    return rc;
-}
-
-static enum ww_err read_approval(struct job *job, const char *path, struct ww_error *err)
-{
-    struct ww_verdict *v = job->v;
-    struct ww_envelope envelope = {0};
-    struct ww_endorsement by = {0};
-    uint8_t request[WW_SHA256_BYTES];
-    uint8_t digest[WW_SHA256_BYTES];
-    int64_t when = 0;
-    enum ww_err rc = ww_signed_read(path, WW_SIGNED_APPROVAL, &envelope, err);
-
-    if (rc) {
-        return rc;
-    }
-    rc = ww_root_endorse(&v->trust.root, NULL, &envelope, v->trust.now, 0, &by, err);
-    if (!rc) {
-        rc = ww_approval_read(envelope.payload.data, envelope.payload.len, request, &when,
-                              err);
-    }
-    if (!rc && when > v->trust.now) {
-        rc = WW_FAIL(err, WW_E_EXPIRED, "was given later than this clock says");
-    }
-    if (!rc && memcmp(request, v->request.digest, sizeof(request)) != 0) {
-        rc =
-            WW_FAIL(err, WW_E_UNTRUSTED,
-                    "approves another request than this one; it must be asked for again");
-    }
-    for (size_t i = 0; i < by.n && !rc && v->approvals.n < MAX_APPROVALS; i++) {
-        v->approvals.items[v->approvals.n++] = by.keys[i]->id;
-    }
-    if (!rc) {
-        ww_sha256_of(envelope.payload.data, envelope.payload.len, digest);
-        ww_hex(v->approval_sha256[v->n_approval_files++], digest, sizeof(digest));
-    } else {
-        ww_error_context(err, "'%s'", path);
-    }
-    ww_envelope_release(&envelope);
-    return rc;
-}
-
-static enum ww_err read_approvals(struct job *job, struct ww_error *err)
-{
-    const size_t n = job->options->n_approvals;
-    struct ww_verdict *v = job->v;
-    enum ww_err rc = WW_OK;
-
-    if (n == 0) {
-        return WW_OK;
-    }
-    if (!job->options->request) {
-        return WW_FAIL(err, WW_E_USAGE,
-                       "approvals name a request: give it with --request");
-    }
-    v->approvals.items = ww_calloc(MAX_APPROVALS, sizeof(*v->approvals.items));
-    v->approval_sha256 = ww_calloc(n, sizeof(*v->approval_sha256));
-    if (!v->approvals.items || !v->approval_sha256) {
-        return WW_FAIL_MEMORY(err, "approvals");
-    }
-    for (size_t i = 0; i < n && !rc; i++) {
-        rc = read_approval(job, job->options->approvals[i], err);
-    }
-    return rc;
-}
-
 /* Which source a denial is about, and which ancestor of it when it is not the source. */
 static void place(struct ww_verdict *v)
 {
@@ -286,7 +145,7 @@ static void place(struct ww_verdict *v)
 }
 
 /* What denies before any model is looked at: the key of who asks, or which policy. */
-static void say_whose(struct job *job)
+static void say_whose(struct ww_guard_job *job)
 {
     const struct ww_verdict *v = job->v;
     const enum ww_reason reason = v->decision.reason;
@@ -309,7 +168,7 @@ static void say_whose(struct job *job)
     }
 }
 
-static enum ww_err evaluate(struct job *job, struct ww_error *err)
+static enum ww_err evaluate(struct ww_guard_job *job, struct ww_error *err)
 {
     struct ww_verdict *v = job->v;
     bool fits = false;
@@ -352,7 +211,7 @@ static enum ww_err evaluate(struct job *job, struct ww_error *err)
 }
 
 /* A model without a signature has no identity that a request could name. */
-static bool all_signed(struct job *job)
+static bool all_signed(struct ww_guard_job *job)
 {
     struct ww_verdict *v = job->v;
 
@@ -367,7 +226,7 @@ static bool all_signed(struct job *job)
     return true;
 }
 
-static enum ww_err decide(struct job *job, struct ww_error *err)
+static enum ww_err decide(struct ww_guard_job *job, struct ww_error *err)
 {
     enum ww_err rc = ww_trust_open(&job->options->trust, &job->v->trust, err);
 
@@ -380,10 +239,7 @@ static enum ww_err decide(struct job *job, struct ww_error *err)
     if (rc || !all_signed(job)) {
         return rc;
     }
-    rc = job->options->request ? given_request(job, err) : own_request(job, err);
-    if (!rc) {
-        rc = read_approvals(job, err);
-    }
+    rc = ww_guard_ask(job, err);
     if (!rc) {
         rc = evaluate(job, err);
     }
@@ -401,7 +257,7 @@ static const char *missing_of(const struct ww_verdict *v)
 }
 
 /* The decision as an error, for who only looks at codes. */
-static enum ww_err answer(const struct job *job, struct ww_error *err)
+static enum ww_err answer(const struct ww_guard_job *job, struct ww_error *err)
 {
     const struct ww_verdict *v = job->v;
     const struct ww_decision *d = &v->decision;
@@ -435,7 +291,7 @@ enum ww_err ww_policy_guard(const struct ww_policy_ask *ask,
                             const struct ww_guard_options *options,
                             struct ww_verdict **out, struct ww_error *err)
 {
-    struct job job = {.given = ask, .options = options, .ask = *ask};
+    struct ww_guard_job job = {.given = ask, .options = options, .ask = *ask};
     enum ww_err rc = WW_OK;
 
     *out = NULL;

@@ -5,6 +5,7 @@
 #include "lineage/catalogue_mates.h"
 #include "lineage/catalogue_print.h"
 #include "lineage/catalogue_pursuit.h"
+#include "lineage/catalogue_threshold.h"
 #include "lineage/catalogue_scan.h"
 #include "lineage/catalogue_sketch.h"
 #include "util/num.h"
