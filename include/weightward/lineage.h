@@ -177,6 +177,8 @@ struct ww_decompose_report {
     const char *not_excluded[WW_LINEAGE_MAX_WORDS]; /* static, ends with NULL */
     bool gradient;       /* numbers of the recipe run over the layers */
     char *recipe;        /* mergekit YAML that gives most bits of a sample; or NULL */
+    bool nearest;        /* it is no more than that: too few bits to take it for the
+                            suspect's, and the method is told without it */
     double method_match; /* which share of them */
     double parts; /* where elements may have been dropped: part of those that moved that
                      is a sum over some of the included sources, less what chance would
@@ -246,7 +248,9 @@ struct ww_replay_report {
     char *recipe; /* text; NULL: no recipe could be inferred */
     char *method;
     bool confirmatory;            /* it was the run of a plan signed beforehand */
-    bool inferred;                /* then only tensors count that were not fitted on */
+    bool inferred;                /* then only tensors count that were not fitted on, */
+    bool nearest;                 /* and it may be no more than the nearest recipe, as in
+                                     struct ww_decompose_report */
     const char *arithmetic;       /* that gives most bits; static */
     double match;                 /* share of moved elements with the suspect's bits */
     double low, high;             /* 95 %: tensors drawn anew */

@@ -534,6 +534,7 @@ static enum ww_err replay_without(struct decomposing *d, const bool *before,
         if (r->recipe && ww_sketch_has(r->recipe, r->sources[i].name)) {
             ww_free(r->recipe);
             r->recipe = NULL;
+            r->nearest = false;
             r->method_match = 0;
         }
     }

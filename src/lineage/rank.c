@@ -170,6 +170,7 @@ enum ww_err ww_rank_drop(struct ww_decompose_report *report, struct ww_error *er
         report->not_excluded[0] = NULL;
         ww_free(report->recipe);
         report->recipe = NULL;
+        report->nearest = false;
     }
     return WW_OK;
 }

@@ -100,6 +100,7 @@ static enum ww_err infer_recipe(struct replaying *r, const char *suspect,
     if (!rc && !found.recipe) {
         rc = ww_strlist_add(&r->warnings, why_none(&found), err);
     } else if (!rc) {
+        r->report->nearest = found.nearest;
         rc = take_recipe(r, found.recipe, "inferred", ".", err);
     }
     ww_decompose_report_release(&found);

@@ -98,6 +98,7 @@ static void set_winner(struct ww_decompose_report *r, const struct ww_contest *c
         take_weights(r, contest);
     }
     r->method = contest->method;
+    r->nearest = false;
     memset(r->not_excluded, 0, sizeof(r->not_excluded));
     for (; contest->equals[n]; n++) {
         r->not_excluded[n] = contest->equals[n];
@@ -267,6 +268,7 @@ static void conclude(struct ww_decompose_report *r, const struct ww_contest *con
                      const struct ww_keep *keep, const struct ww_subsets *parts)
 {
     r->recipe = contest->recipe;
+    r->nearest = r->recipe != NULL;
     r->method_match = contest->match;
     r->gradient = contest->gradient && contest->match >= WW_VERDICT_BITS;
     if (contest->match >= WW_VERDICT_BITS) {

@@ -50,6 +50,14 @@ void ww_object_strings(struct ww_jw *w, const char *key, char *const *items, siz
     ww_jw_close(w);
 }
 
+void ww_object_recipe(struct ww_jw *w, const char *recipe, bool nearest)
+{
+    ww_jw_kstr(w, "recipe", nearest ? NULL : recipe);
+    if (nearest) {
+        ww_jw_kstr(w, "nearest", recipe);
+    }
+}
+
 void ww_object_error(struct ww_jw *w, const struct ww_error *failure)
 {
     ww_jw_key(w, "error");

@@ -133,7 +133,7 @@ static void write_method(struct ww_jw *w, const struct ww_decompose_report *repo
     ww_jw_close(w);
     ww_jw_kdouble(w, "match", report->method_match);
     ww_jw_kbool(w, "gradient", report->gradient);
-    ww_jw_kstr(w, "recipe", report->recipe);
+    ww_object_recipe(w, report->recipe, report->nearest);
     if (report->parts >= 0) {
         ww_jw_kdouble(w, "parts", report->parts);
     }

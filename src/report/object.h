@@ -15,6 +15,9 @@ enum ww_err ww_object_end(struct ww_jw *w, struct ww_buf *buf, char **out,
 
 /** "key": ["...", ...] */
 void ww_object_strings(struct ww_jw *w, const char *key, char *const *items, size_t n);
+/** "recipe", null where there is none or only the nearest one, which is then "nearest".
+ */
+void ww_object_recipe(struct ww_jw *w, const char *recipe, bool nearest);
 
 /** The members of a verification's answer. */
 void ww_object_verify(struct ww_jw *w, const struct ww_verify_report *report);

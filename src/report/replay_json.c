@@ -40,7 +40,7 @@ void ww_object_replay(struct ww_jw *w, const struct ww_replay_report *report)
     ww_jw_kdouble(w, "ceiling", report->ceiling);
     write_controls(w, report);
     write_kinds(w, report);
-    ww_jw_kstr(w, "recipe", report->recipe);
+    ww_object_recipe(w, report->recipe, report->nearest);
     ww_jw_kbool(w, "inferred", report->inferred);
     ww_jw_ku64(w, "tensors", report->tensors);
     ww_jw_ku64(w, "tensors_fit", report->tensors_fit);

@@ -59,8 +59,12 @@ decompose() {
     blend task_arithmetic 0.4 0.5
     "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" --json -q >answer
     jq -e '.sources[0].included and .incomplete and .unexplained > 0.2 and .method.best == "unclear"' answer
+    # No program is to take the nearest recipe for the suspect's.
+    jq -e '.method.recipe == null and .method.match < 0.9 and (.method.nearest | test("expert-rev"))' answer
+    run -1 "$WW" lineage replay suspect --base "$family/base" --candidate "$family/expert-rev" --json -q
+    jq -e '(.supports | not) and .recipe == null and (.nearest | test("expert-rev"))' <<<"$output"
     run -0 "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" -q
-    [[ $output == "SUPPORTS IN PART: "*"of the difference is not explained"* ]]
+    [[ $output == "SUPPORTS IN PART: "*"of the difference is not explained"* && $output == *"; the nearest recipe gives "* ]]
     # Stored wider it is the same: what rounding left at the base was not dropped.
     printf 'merge_method: passthrough\nmodels: [{model: suspect}]\ndtype: float32\n' >wide.yml
     "$WW" merge wide.yml wide -q

@@ -192,8 +192,9 @@ static void tell(const struct ww_decompose_report *report, const char *suspect,
         printf("%s%s", i ? ", " : "; not excluded: ", report->not_excluded[i]);
     }
     if (report->recipe) {
-        printf("; the best recipe gives %.4f of the bits of a sample",
-               report->method_match);
+        printf("; the %s recipe gives %.4f of the bits of a sample%s",
+               report->nearest ? "nearest" : "best", report->method_match,
+               report->nearest ? ", too few to take it for the suspect's" : "");
     }
     printf("\nexplained: %.4f of the difference, %.4f at most after rounding; %.4f of "
            "the moved weights come out bit for bit\n",

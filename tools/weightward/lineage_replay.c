@@ -32,8 +32,10 @@ static void tell_match(const struct ww_replay_report *report, const char *suspec
     printf("%s: %s gives %.4f of the moved bits of '%s' (%.4f to %.4f over tensors), "
            "computed as %s\n",
            report->supports ? "SUPPORTS" : "DOES NOT SUPPORT",
-           report->inferred ? "the inferred recipe" : "the recipe", report->match,
-           suspect, report->low, report->high,
+           report->nearest    ? "the nearest recipe"
+           : report->inferred ? "the inferred recipe"
+                              : "the recipe",
+           report->match, suspect, report->low, report->high,
            report->arithmetic ? report->arithmetic : "nothing");
 }
 
@@ -44,7 +46,9 @@ static void tell(const struct ww_replay_report *report, const char *suspect)
         tell_control(&report->controls[i]);
     }
     if (report->inferred && report->recipe) {
-        printf("recipe, from %llu tensors that are not counted:\n%s",
+        printf("%s, from %llu tensors that are not counted:\n%s",
+               report->nearest ? "nearest recipe, not to be taken for the suspect's"
+                               : "recipe",
                (unsigned long long)report->tensors_fit, report->recipe);
     }
     printf("note: %s\n", report->confirmatory
