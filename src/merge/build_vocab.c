@@ -125,6 +125,42 @@ static enum ww_err read_all(struct ww_build *build, struct ww_vocab_merge *vm,
     return rc;
 }
 
+static bool same_words(const struct ww_vocab *a, const struct ww_vocab *b)
+{
+    bool same = a->names.n == b->names.n;
+
+    for (uint32_t i = 0; i < a->names.n && same; i++) {
+        same = ww_vocab_id(b, a->names.items[i]) == a->ids[i];
+    }
+    return same;
+}
+
+/* Without a base there is nobody's tokenizer to prefer, and no need to when all are one.
+ */
+static enum ww_err check_no_base(const struct ww_build *build,
+                                 const struct ww_vocab_merge *vm, struct ww_error *err)
+{
+    const struct ww_recipe *recipe = build->recipe;
+    const struct ww_vocab *first = &vm->vocabs[build->donor];
+
+    if (recipe->vocab.source != WW_VOCAB_BASE || recipe->base != WW_NONE) {
+        return WW_OK;
+    }
+    for (uint32_t i = 0; i < recipe->n_models; i++) {
+        if (!same_words(first, &vm->vocabs[vm->of[i]])) {
+            return WW_FAIL(
+                err, WW_E_RECIPE,
+                "line %zu: the base's tokenizer is wanted, there is no base_model, and "
+                "'%s' and '%s' have different ones; name a base_model, or a model's path "
+                "as the tokenizer's source (mergekit takes whichever model comes first "
+                "in an order that changes with each run)",
+                recipe->vocab.line, build->models[build->donor].text,
+                build->models[i].text);
+        }
+    }
+    return WW_OK;
+}
+
 static enum ww_err add_token(struct ww_vocab_merge *vm, const char *token,
                              const struct ww_jnode *entry, struct ww_error *err)
 {
@@ -333,6 +369,9 @@ enum ww_err ww_build_vocab(struct ww_build *build, struct ww_error *err)
         return WW_OK;
     }
     rc = read_all(build, &vm, err);
+    if (!rc) {
+        rc = check_no_base(build, &vm, err);
+    }
     if (!rc) {
         rc = choose_tokens(build, &vm, err);
     }

@@ -83,6 +83,7 @@ struct ww_recipe_vocab {
     uint32_t n_tokens;
     uint64_t pad_to_multiple_of; /* 0: not said */
     bool is_block;               /* tokenizer:, not tokenizer_source: */
+    size_t line;
 };
 
 /** adapter: how adapters are put together, of a recipe whose models are adapters. */

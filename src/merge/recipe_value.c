@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "util/fail.h"
 
@@ -29,6 +30,18 @@ static enum ww_err wrong(const struct ww_ynode *node, const struct ww_method_par
                    text[0] ? text : ww_ytype_name(node), text[0] ? "'" : "", "", want);
 }
 
+/* Also as text: mergekit reads "false" in quotes as the word without them. */
+static bool read_truth(const struct ww_ynode *node, bool *out)
+{
+    const char *text = NULL;
+
+    if (ww_ystr(node, &text)) {
+        *out = strcasecmp(text, "true") == 0;
+        return *out || strcasecmp(text, "false") == 0;
+    }
+    return ww_ybool(node, out);
+}
+
 static enum ww_err read_scalar(const struct ww_ynode *node,
                                const struct ww_method_param *param, double *out,
                                struct ww_error *err)
@@ -37,7 +50,7 @@ static enum ww_err read_scalar(const struct ww_ynode *node,
     double v = 0;
 
     if (param->kind == WW_PARAM_BOOL) {
-        if (ww_ybool(node, &truth)) {
+        if (read_truth(node, &truth)) {
             *out = truth;
             return WW_OK;
         }

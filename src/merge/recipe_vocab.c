@@ -174,18 +174,11 @@ enum ww_err ww_recipe_read_vocab(struct ww_recipe *recipe, struct ww_error *err)
                        "line %zu: tokenizer and tokenizer_source exclude each other",
                        ww_yline(block));
     }
+    recipe->vocab.line = ww_yline(source ? source : block);
     if (source) {
         rc = read_source(recipe, source, err);
     } else if (block) {
         rc = read_block(recipe, block, err);
-    }
-    if (!rc && recipe->vocab.source == WW_VOCAB_BASE && recipe->base == WW_NONE) {
-        rc = WW_FAIL(
-            err, WW_E_RECIPE,
-            "line %zu: the base's tokenizer is wanted but there is no base_model; "
-            "name one, or a model's path as the tokenizer's source (mergekit takes "
-            "whichever model comes first in an order that changes with each run)",
-            ww_yline(source ? source : block));
     }
     return rc;
 }

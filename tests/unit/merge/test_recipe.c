@@ -186,7 +186,6 @@ static void vocabulary_is_read_and_checked(void **state)
     ww_recipe_release(&file);
     refused(HEAD TWO "tokenizer_source: union\ntokenizer: {source: base}\n", WW_E_RECIPE,
             "exclude each other");
-    refused(HEAD TWO "tokenizer_source: base\n", WW_E_RECIPE, "there is no base_model");
     refused(HEAD TWO "tokenizer: {pad_to_multiple_of: 0}\n", WW_E_RECIPE,
             "pad_to_multiple_of");
     refused(HEAD TWO

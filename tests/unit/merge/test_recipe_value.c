@@ -38,6 +38,8 @@ static void inner_scope_counts_first(void **state)
     NEAR(value(&number, "inner: {density: null}\nouter: {density: 0.5}", "x", 0), 0.5, 0);
     assert_true(isnan(value(&number, "outer: {weight: 1}", "x", 0)));
     NEAR(value(&number, "outer: {density: '1e-1'}", "x", 0), 0.1, 0);
+    NEAR(value(&flag, "outer: {normalize: 'True'}", "x", 0), 1, 0);
+    NEAR(value(&flag, "outer: {normalize: \"false\"}", "x", 0), 0, 0);
 }
 
 static void gradient_lies_between_its_neighbours(void **state)

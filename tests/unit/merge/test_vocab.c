@@ -279,6 +279,33 @@ static void words_in_another_form_are_the_donors_or_refused(void **state)
     }
 }
 
+/* No base, so no tokenizer of it: any will do where all have the same words. */
+static void base_of_nobody_is_the_one_tokenizer_or_refused(void **state)
+{
+    static const struct {
+        const char *other;
+        unsigned rows;
+    } cases[] = {
+        {BPE("{\"b\": 1, \"a\": 0}", ""), 2},
+        {BPE("{\"a\": 1, \"b\": 0}", ""), 2},
+        {BPE("{\"a\": 0, \"b\": 1, \"c\": 2}", ""), 3},
+        {BPE("{\"a\": 0}", ""), 2},
+        {NULL, 2},
+    };
+    (void)state;
+    for (size_t i = 0; i < WW_LEN(cases); i++) {
+        const bool one = i == 0 || !cases[i].other;
+        struct vx *x =
+            vx_new(BPE("{\"a\": 0, \"b\": 1}", ""), 2, cases[i].other, cases[i].rows);
+        assert_int_equal(vx_make(x, "tokenizer_source: base\n"),
+                         one ? WW_OK : WW_E_RECIPE);
+        assert_true(one || strstr(x->err.text, "line 4: the base's tokenizer is wanted, "
+                                               "there is no base_model, and 'm0' and "
+                                               "'m1' have different ones"));
+        vx_free(x);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -290,6 +317,7 @@ int main(void)
         cmocka_unit_test(token_of_nobody_is_zero_and_said),
         cmocka_unit_test(wishes_that_cannot_be_met_are_refused),
         cmocka_unit_test(words_in_another_form_are_the_donors_or_refused),
+        cmocka_unit_test(base_of_nobody_is_the_one_tokenizer_or_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
