@@ -267,6 +267,7 @@ CASES.update({
         vision_config=dict(**CLIP_VISION, vision_use_head=False), mm_tokens_per_image=4,
         image_token_index=IMAGE)),
     "qwen2_vl": qwen_vl("Qwen2VL", embed_dim=32, hidden_size=64, mlp_ratio=2),
+    "qwen2_vl-headless": qwen_vl("Qwen2VL", "Model", embed_dim=32, hidden_size=64, mlp_ratio=2),
     "qwen2_5_vl": qwen_vl("Qwen2_5_VL", hidden_size=32, out_hidden_size=64,
                           intermediate_size=48, window_size=16, fullatt_block_indexes=[1]),
     "clip": of("CLIPModel", "CLIPConfig", **CLIP),

@@ -63,9 +63,9 @@ YARN = rope("yarn", factor=4.0, original_max_position_embeddings=16, mscale=1.0,
 IMAGE = 96      # the token that stands for a piece of an image
 
 
-def qwen_vl(prefix, **vision):
+def qwen_vl(prefix, suffix="ForConditionalGeneration", **vision):
     return lambda: (
-        getattr(tf, prefix + "ForConditionalGeneration"), getattr(tf, prefix + "Config")(
+        getattr(tf, prefix + suffix), getattr(tf, prefix + "Config")(
             text_config=dict(**STD, rope_parameters=rope("default", mrope_section=[1, 1, 2])),
             vision_config=dict(depth=3, num_heads=4, patch_size=4, **vision),
             image_token_id=IMAGE, vision_start_token_id=1, tie_word_embeddings=False))
