@@ -72,6 +72,13 @@ static bool named_bare(const struct ww_builder *b)
            !ww_config_architecture(b->model->config, 1);
 }
 
+/* Classes named Model may well have other heads: CLIP's, or reward models. */
+static bool says_tokens(const char *task)
+{
+    return strcmp(task, "causal-lm") == 0 || strcmp(task, "masked-lm") == 0 ||
+           strcmp(task, "seq2seq") == 0;
+}
+
 static bool has_modules_json(const struct ww_model *model)
 {
     for (uint32_t i = 0; i < model->n_side; i++) {
@@ -94,7 +101,7 @@ static enum ww_err find_task(struct ww_builder *b, struct ww_error *err)
     if (rc) {
         return rc;
     }
-    if (by_tensor && !by_class && strcmp(by_tensor, "causal-lm") == 0 && named_bare(b)) {
+    if (by_tensor && !by_class && says_tokens(by_tensor) && named_bare(b)) {
         by_tensor = NULL;
     }
     b->layout->task = by_tensor ? by_tensor : by_class ? by_class : "headless";
