@@ -7,7 +7,8 @@
  * WW_LA_MAX: whoever takes a size from a file asks ww_la_fits first, the products stop
  * the program otherwise. All functions may be called from several threads at once.
  * OpenBLAS is loaded at the first call. Where it is absent, what returns an error returns
- * WW_E_LIBRARY. Products return none: whoever multiplies first asks ww_la_ready.
+ * WW_E_LIBRARY. Products return none: whoever multiplies first asks ww_la_ready, and
+ * tools/dev/check knows who does for files that do not themselves.
  */
 #ifndef WW_LA_LA_H
 #define WW_LA_LA_H

@@ -250,6 +250,11 @@ enum ww_err ww_spectra_make(const struct ww_model *model, float **out, float **c
     s.out = ww_calloc(s.capacity, sizeof(*s.out));
     s.drawn = ww_calloc(s.capacity, sizeof(*s.drawn));
     rc = s.out && s.drawn ? ww_la_ready(err) : WW_FAIL_MEMORY(err, "spectra");
+    if (rc == WW_E_LIBRARY) {
+        ww_error_context(
+            err,
+            "a catalogue without spectra of heads places no locked or permuted model");
+    }
     rc = rc ? rc : add_all(&s, err);
     ww_layout_free(layout);
     if (rc || s.n == 0) {

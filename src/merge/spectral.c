@@ -81,7 +81,11 @@ enum ww_err ww_spectral_open(struct ww_merge_job *job, ww_spectral_fn solve, boo
         return ww_merge_no_memory(job, err);
     }
     *scan = is_matrix(job->tensor);
-    return *scan ? open_matrix(job, s, err) : WW_OK;
+    if (!*scan) {
+        return WW_OK;
+    }
+    enum ww_err rc = ww_la_ready(err); /* for all products of these methods */
+    return rc ? rc : open_matrix(job, s, err);
 }
 
 /* Blocks do not overlap, so threads may write at once. */

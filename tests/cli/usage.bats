@@ -156,6 +156,8 @@ load helper
     printf 'merge_method: wudi\nbase_model: %s\nmodels: [{model: %s}, {model: %s}]\n' \
         "$AMBER/../base" "$AMBER" "$AMBER/../expert-caesar" >wudi.yml
     refused 6 "$absent" "$WW" merge wudi.yml out -q
+    # An index without spectra would pass locked models over and say nothing.
+    refused 6 "places no locked or permuted model: $absent" "$WW" lineage index cat "$AMBER" -q
     # What an attack reaches is signed with the lock: no weaker one may stand for it.
     "$WW" key new lock --out lock.key --no-passphrase -q
     refused 6 "$absent" "$WW" lock "$AMBER" out --key lock.key --anchor "$AMBER/../base" -q
