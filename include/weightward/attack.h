@@ -104,7 +104,8 @@ WW_API enum ww_err ww_attack_folder(const char *path, const char *out_path,
                                     struct ww_error *err) WW_MUST_USE;
 
 /** For ww_lock_options.measure; payload is a struct ww_attack_options with the anchor,
- *  whose truth is not looked at. The attack runs in memory and writes nothing. */
+ *  whose truth is not looked at. The attack runs in memory and writes nothing. Errors are
+ *  those of ww_attack_folder. */
 WW_API enum ww_err ww_attack_measure(void *payload, const char *locked,
                                      const char *source, struct ww_lock_attack *out,
                                      struct ww_error *err) WW_MUST_USE;

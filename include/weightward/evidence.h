@@ -123,7 +123,7 @@ WW_API enum ww_err ww_verify_chain(const char *path,
 /**
  * The chain as a CycloneDX 1.6 document (ancestors as components, in pedigrees and as
  * dependencies; steps as workflows). The same chain gives the same text; the caller frees
- * it with ww_string_free. Unsigned: it can be made again by whoever verifies.
+ * it with ww_string_free. Unsigned: it can be made again by whoever verifies. WW_E_NOMEM.
  */
 WW_API enum ww_err ww_chain_bom(const struct ww_chain_report *report, char **out,
                                 struct ww_error *err) WW_MUST_USE;
@@ -132,7 +132,8 @@ WW_API enum ww_err ww_chain_bom(const struct ww_chain_report *report, char **out
  * Write the bill of a folder that was just made and signed into it: WW_BOM_FILE, and the
  * same as a signed statement in WW_BOM_SIGNED_FILE. It says what the evidence in the
  * folder says, unverified and without signers; ww_verify_chain compares it with the
- * chain.
+ * chain. WW_E_NOTFOUND without a signature or evidence, WW_E_BUNDLE for what cannot be
+ * read, WW_E_EXISTS.
  */
 WW_API enum ww_err ww_bom_attach(const char *path, const struct ww_signer *signer,
                                  struct ww_error *err) WW_MUST_USE;

@@ -114,7 +114,8 @@ struct ww_probe_report {
 };
 
 /** Ask every member of a pool what it does; nothing is kept. A member that cannot be
- *  asked has its failure in the report. */
+ *  asked has its failure in the report, which the caller releases. WW_E_USAGE for a top
+ *  that is too large, WW_E_MALFORMED and WW_E_YAML for the pool file. */
 WW_API enum ww_err ww_evo_probe(const char *pool, unsigned top,
                                 struct ww_probe_report *report,
                                 struct ww_error *err) WW_MUST_USE;

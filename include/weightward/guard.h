@@ -68,6 +68,7 @@ WW_API void ww_verdict_view(const struct ww_verdict *verdict,
  * Leave the decision as a signed summary (SLSA VSA). A permitted action's goes into the
  * folder that it made, as attestations/decision.sigstore.json (of an unlocking or
  * unpacking, unlock-decision and unpack-decision.sigstore.json); a refusal's to path.
+ * WW_E_USAGE without a key, WW_E_EXISTS, WW_E_IO, WW_E_NOSPACE.
  */
 WW_API enum ww_err ww_verdict_record(const struct ww_verdict *verdict, const char *folder,
                                      const char *path, struct ww_signkey *key,

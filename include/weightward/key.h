@@ -27,13 +27,16 @@ struct ww_secret;
 WW_API void ww_secret_free(struct ww_secret *secret);
 
 /** Read a passphrase from a file or descriptor up to the first newline or end (both
- *  removed), at most 1024 bytes, into guarded memory. A file readable by others is
- *  WW_E_KEY_ACCESS. Empty is WW_E_PASSPHRASE. */
+ *  removed), at most 1024 bytes (else WW_E_LIMIT), into guarded memory; *out is the
+ *  caller's. A file readable by others is WW_E_KEY_ACCESS, an absent one WW_E_NOTFOUND.
+ *  Empty is WW_E_PASSPHRASE, an interrupt WW_E_CANCELLED. A descriptor stays open. */
 WW_API enum ww_err ww_passphrase_from_file(const char *path, struct ww_secret **out,
                                            struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_passphrase_from_fd(int fd, struct ww_secret **out,
                                          struct ww_error *err) WW_MUST_USE;
-/** From the controlling terminal with echo off, asked twice when confirm is set. */
+/** From the controlling terminal with echo off, asked twice when confirm is set; *out is
+ *  the caller's. WW_E_PASSPHRASE when it is empty, the two differ or there is no
+ * terminal, WW_E_LIMIT, WW_E_CANCELLED, WW_E_IO. */
 WW_API enum ww_err ww_passphrase_from_terminal(const char *prompt, bool confirm,
                                                struct ww_secret **out,
                                                struct ww_error *err) WW_MUST_USE;
@@ -43,14 +46,17 @@ struct ww_signkey;
 enum ww_curve { WW_CURVE_P256, WW_CURVE_P384, WW_CURVE_P521 };
 
 /** Make a key pair; writes BASE.key and BASE.pub, never over existing files.
- *  passphrase NULL stores the key unencrypted. */
+ *  passphrase NULL stores the key unencrypted. WW_E_EXISTS, WW_E_PATH, WW_E_IO,
+ *  WW_E_USAGE. */
 WW_API enum ww_err ww_signkey_create(const char *base, enum ww_curve curve,
                                      struct ww_secret *passphrase,
                                      struct ww_error *err) WW_MUST_USE;
-/** True when the key file is encrypted, so that a passphrase is needed. */
+/** Is the key file encrypted, so that a passphrase is needed? WW_E_NOTFOUND,
+ *  WW_E_KEY_ACCESS, WW_E_KEYFILE, WW_E_KEY for another kind of key. */
 WW_API enum ww_err ww_signkey_is_encrypted(const char *path, bool *encrypted,
                                            struct ww_error *err) WW_MUST_USE;
-/** passphrase may be NULL for an unencrypted key. WW_E_PASSPHRASE, WW_E_KEY_ACCESS. */
+/** passphrase may be NULL for an unencrypted key; *out is the caller's. WW_E_PASSPHRASE,
+ *  WW_E_KEY_ACCESS, WW_E_NOTFOUND, WW_E_KEYFILE, WW_E_KEY for another kind of key. */
 WW_API enum ww_err ww_signkey_load(const char *path, struct ww_secret *passphrase,
                                    struct ww_signkey **out,
                                    struct ww_error *err) WW_MUST_USE;
@@ -64,7 +70,8 @@ WW_API bool ww_token_uri_has_pin(const char *uri);
  * A signing key in a token: pkcs11:token=...;object=...?module-path=...; exactly one EC
  * private key must fit. pin may be NULL when the URI has a pin-source (a file, refused
  * when readable by others) or the token has a keypad. A pin-value in the URI is refused,
- * as it would stand in the process list. WW_E_USAGE, WW_E_KEY, WW_E_PASSPHRASE.
+ * as it would stand in the process list. *out is the caller's; pin is read here and not
+ * kept. WW_E_USAGE, WW_E_KEY, WW_E_PASSPHRASE, WW_E_NOTFOUND without the library.
  */
 WW_API enum ww_err ww_signkey_open_token(const char *uri, struct ww_secret *pin,
                                          struct ww_signkey **out,
@@ -75,18 +82,23 @@ WW_API enum ww_err ww_signkey_open_token(const char *uri, struct ww_secret *pin,
 /**
  * A signing key behind a program, run without a shell as PROGRAM HASH, with the digest on
  * standard input; it must print the DER signature within the time. public_key: PEM path.
+ * seconds 0: WW_SIGNER_SECONDS. The program is run when something is signed; *out is the
+ * caller's. WW_E_USAGE for a name without a path, WW_E_NOTFOUND, WW_E_KEY and
+ * WW_E_KEYFILE for the public key.
  */
 WW_API enum ww_err ww_signkey_open_program(const char *program, const char *public_key,
                                            unsigned seconds, struct ww_signkey **out,
                                            struct ww_error *err) WW_MUST_USE;
 /** Is it a reference to a program, "program:PATH?public-key=PUB"? */
 WW_API bool ww_program_uri_is(const char *text);
-/** The key that such a reference names. WW_E_USAGE for one that is none. */
+/** The key that such a reference names, the caller's. WW_E_USAGE for one that is none,
+ *  else as above. */
 WW_API enum ww_err ww_signkey_open_program_uri(const char *uri, unsigned seconds,
                                                struct ww_signkey **out,
                                                struct ww_error *err) WW_MUST_USE;
 
-/** X25519 recipient key pair: BASE.key (sealed record) and BASE.pub. */
+/** X25519 recipient key pair: BASE.key (sealed record) and BASE.pub, never over existing
+ *  files; passphrase NULL stores the key unsealed. WW_E_EXISTS, WW_E_PATH, WW_E_IO. */
 WW_API enum ww_err ww_recipient_create(const char *base, struct ww_secret *passphrase,
                                        struct ww_error *err) WW_MUST_USE;
 
@@ -111,12 +123,15 @@ struct ww_key_binding {
 };
 
 /** A new lock key: 32 random bytes, sealed for the recipients (paths of NAME.pub) or by
- *  the passphrase; with neither it is stored unsealed and the file says so. */
+ *  the passphrase; with neither it is stored unsealed and the file says so. WW_E_EXISTS,
+ *  WW_E_USAGE for both or a recipient named twice, WW_E_KEY and WW_E_KEYFILE for a file
+ *  that is no recipient's, WW_E_IO. */
 WW_API enum ww_err ww_lockkey_create(const char *path, struct ww_secret *passphrase,
                                      const char *const *recipients, size_t n_recipients,
                                      struct ww_error *err) WW_MUST_USE;
-/** The 32 bytes. WW_E_PASSPHRASE when none or the wrong one was given, WW_E_KEYFILE when
- *  damaged, WW_E_KEY when it is another kind of key. */
+/** The 32 bytes, the caller's. WW_E_PASSPHRASE when none or the wrong one was given,
+ *  WW_E_NOT_FOR_YOU when it is sealed for others, WW_E_KEYFILE when damaged, WW_E_KEY
+ * when it is another kind of key, WW_E_KEY_ACCESS, WW_E_NOTFOUND. */
 WW_API enum ww_err ww_lockkey_load(const char *path, const struct ww_unsealer *unsealer,
                                    struct ww_secret **out,
                                    struct ww_error *err) WW_MUST_USE;
@@ -134,12 +149,12 @@ struct ww_sealer {
     const char *const *recipients;
     size_t n_recipients;
 };
-/** A new lock key that is bound; binding may be NULL. */
+/** A new lock key that is bound; binding may be NULL. Errors as of ww_lockkey_create. */
 WW_API enum ww_err ww_lockkey_create_bound(const char *path,
                                            const struct ww_key_binding *binding,
                                            const struct ww_sealer *sealer,
                                            struct ww_error *err) WW_MUST_USE;
-/** Write an existing lock key anew, never over a file. */
+/** Write an existing lock key anew, never over a file. Errors as of ww_lockkey_create. */
 WW_API enum ww_err ww_lockkey_save(const char *path, struct ww_secret *key,
                                    const struct ww_key_binding *binding,
                                    const struct ww_sealer *sealer,
@@ -155,7 +170,8 @@ struct ww_split {
     size_t n_passphrases;                 /* no recipients either: stored unsealed */
     struct ww_signkey *signer;            /* may be NULL */
 };
-/** Write BASE-1.share .. BASE-N.share, all or none, never over a file. */
+/** Write BASE-1.share .. BASE-N.share, all or none, never over a file. WW_E_USAGE for
+ *  numbers that do not fit, else as of ww_lockkey_create. */
 WW_API enum ww_err ww_lockkey_split(const char *base, struct ww_secret *key,
                                     const struct ww_key_binding *binding,
                                     const struct ww_split *split,
@@ -170,8 +186,8 @@ struct ww_combine {
                               NULL: signatures are not looked at */
 };
 /** The key from its shares. WW_E_SHARES when they are too few, the same, of several keys,
- *  altered, or give another key; WW_E_NOT_FOR_YOU, WW_E_PASSPHRASE, WW_E_NOT_SIGNED,
- *  WW_E_SIGNATURE, WW_E_VERSION. */
+ *  altered, or give another key; *key is the caller's. WW_E_NOT_FOR_YOU, WW_E_PASSPHRASE,
+ * WW_E_NOT_SIGNED, WW_E_SIGNATURE, WW_E_VERSION. */
 WW_API enum ww_err ww_lockkey_combine(const struct ww_combine *combine,
                                       struct ww_secret **key,
                                       struct ww_key_binding *binding,
@@ -207,7 +223,7 @@ WW_API enum ww_err ww_key_inspect(const char *path, struct ww_key_info *out,
                                   struct ww_error *err) WW_MUST_USE;
 
 /** No core dumps, not dumpable, umask 077 for what follows is the caller's. Call first in
- *  a program that will hold secrets. */
+ *  a program that will hold secrets. WW_E_CRYPTO. */
 WW_API enum ww_err ww_process_harden(struct ww_error *err) WW_MUST_USE;
 
 #ifdef __cplusplus

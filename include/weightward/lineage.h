@@ -319,6 +319,7 @@ WW_API void ww_verify_lineage_report_release(struct ww_verify_lineage_report *re
 /**
  * What the folder declares (mergekit_config.yml, else base_model of README.md) against
  * its weights. A model that is not here, a layout that cannot be compared: UNTOLD.
+ * WW_E_USAGE, WW_E_NOTFOUND and the like of the suspect and the sources that are given.
  */
 WW_API enum ww_err ww_lineage_verify(const char *suspect,
                                      const struct ww_verify_lineage_options *options,

@@ -132,7 +132,10 @@ WW_API void ww_lock_report_release(struct ww_lock_report *report);
 /**
  * Lock a model folder into a new folder. Everything is planned and refused before the
  * first byte; every block is checked on the real weights before anything is signed; the
- * folder appears whole or not at all.
+ * folder appears whole or not at all. WW_E_EXISTS, WW_E_NOSPACE; WW_E_ARCH, WW_E_TENSOR,
+ * WW_E_SHAPE, WW_E_CONFIG and WW_E_QUANTISED for a model that cannot be locked,
+ * WW_E_UNSUPPORTED for one that is locked or not at this level, WW_E_NONFINITE,
+ * WW_E_CHECK_FAILED, WW_E_KEY for a key that is bound to something else, WW_E_CANCELLED.
  */
 WW_API enum ww_err ww_lock_folder(const char *path, const char *out_path,
                                   const struct ww_lock_options *options,
@@ -169,7 +172,7 @@ WW_API bool ww_is_adapter_folder(const char *path);
 
 /** What a key for this folder is bound to: the model of a plain folder, whose weights are
  *  read once, or of a locked one model and lock as its manifest states them. Any purpose.
- */
+ *  WW_E_MANIFEST for a lock manifest that cannot be read, else as ww_model_open. */
 WW_API enum ww_err ww_lock_binding_of(const char *path, const struct ww_run_options *run,
                                       struct ww_key_binding *binding,
                                       struct ww_error *err) WW_MUST_USE;
@@ -187,7 +190,8 @@ WW_API enum ww_err ww_check_layout(const struct ww_layout *layout,
                                    struct ww_check_report *report,
                                    struct ww_error *err) WW_MUST_USE;
 
-/** What a lock would move, without a key: fills blocks (as in the report above). */
+/** What a lock would move, without a key: fills blocks (as in the report above), which
+ *  the caller frees with ww_block_moves_free. WW_E_NOMEM, WW_E_LIMIT. */
 WW_API enum ww_err ww_lock_moves(const struct ww_layout *layout, bool scale,
                                  struct ww_block_moves **blocks, size_t *n_blocks,
                                  struct ww_error *err) WW_MUST_USE;

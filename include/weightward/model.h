@@ -134,7 +134,8 @@ WW_API uint32_t ww_model_find(const struct ww_model *model, const char *name);
 WW_API enum ww_err ww_model_check_lockable(const struct ww_model *model,
                                            struct ww_error *err) WW_MUST_USE;
 
-/** Read a whole tensor's bytes (n_bytes of them) into out. */
+/** Read a whole tensor's bytes (n_bytes of them) into out. WW_E_USAGE for an index that
+ * is none, WW_E_IO. */
 WW_API enum ww_err ww_model_read(const struct ww_model *model, uint32_t tensor, void *out,
                                  struct ww_error *err) WW_MUST_USE;
 

@@ -177,7 +177,7 @@ WW_API enum ww_err ww_pack_beside_new(const char *package, const char *const *so
 WW_API const struct ww_merge_watch *
 ww_pack_beside_watch(const struct ww_pack_beside *beside);
 /** After the merge, what ww_merge_invert would read all sources for: out has n_wanted, to
- *  be released. *known false: nothing was coded; use ww_merge_invert. */
+ *  be released. *known false: nothing was coded; use ww_merge_invert. WW_E_NOMEM. */
 WW_API enum ww_err ww_pack_beside_invert(const struct ww_pack_beside *beside,
                                          struct ww_merge_inverse *out, bool *known,
                                          struct ww_error *err) WW_MUST_USE;
@@ -205,12 +205,14 @@ WW_API enum ww_err ww_pack_share(const char *path, const char *name,
                                  const struct ww_unsealer *unsealer,
                                  struct ww_error *err) WW_MUST_USE;
 
-/** Does a member ask for policies? It is opened for that. */
+/** Does a member ask for policies? It is opened for that. WW_E_NOTFOUND without the
+ *  member, WW_E_NOT_FOR_YOU, WW_E_PASSPHRASE, WW_E_TAMPERED, WW_E_MALFORMED. */
 WW_API enum ww_err ww_pack_asks(const char *path, const char *name,
                                 const struct ww_unsealer *unsealer, bool *asks,
                                 struct ww_error *err) WW_MUST_USE;
 
-/** What the package says of itself; nothing is verified but that it is well-formed. */
+/** What the package says of itself; nothing is verified but that it is well-formed:
+ *  WW_E_MALFORMED, WW_E_VERSION. The report is the caller's to release. */
 WW_API enum ww_err ww_pack_list(const char *path, struct ww_pack_report *report,
                                 struct ww_error *err) WW_MUST_USE;
 
@@ -238,7 +240,8 @@ WW_API enum ww_err ww_pack_verify(const char *path,
                                   struct ww_error *err) WW_MUST_USE;
 
 /** For ww_chain_options.check_file: a package by its signature and every section, so that
- *  what lies beside it speaks of its manifest; any other file is left to its SHA-256. */
+ *  what lies beside it speaks of its manifest; any other file is left to its SHA-256.
+ *  WW_E_NOT_SIGNED, WW_E_UNTRUSTED, WW_E_SIGNATURE, WW_E_TAMPERED. */
 WW_API enum ww_err ww_pack_check_file(const char *path, const struct ww_chain_keys *keys,
                                       struct ww_verify_report *report, char hint[65],
                                       struct ww_error *err) WW_MUST_USE;

@@ -45,7 +45,9 @@ struct ww_policy_test_report {
 WW_API void ww_policy_test_report_release(struct ww_policy_test_report *report);
 
 /** Evaluate a table of requests under policies. The facts in a table are claims. WW_OK
- * also when cases come out otherwise: see n_wrong. */
+ * also when cases come out otherwise: see n_wrong. WW_E_POLICY, WW_E_JSON and
+ * WW_E_VERSION for documents that cannot be read. The report is the caller's to release.
+ */
 WW_API enum ww_err ww_policy_test(const char *table, const char *const *policies,
                                   size_t n_policies, struct ww_policy_test_report *report,
                                   struct ww_error *err) WW_MUST_USE;
@@ -131,12 +133,14 @@ struct ww_policy_ask {
 };
 
 /** Make a request from what is asked for, and sign it; out is a new file. Sources must
- *  carry a tensor statement. */
+ *  carry a tensor statement (else WW_E_NOTFOUND). WW_E_EXISTS, WW_E_USAGE, WW_E_POLICY.
+ */
 WW_API enum ww_err ww_policy_request(const struct ww_policy_ask *ask,
                                      struct ww_signkey *key, const char *out,
                                      struct ww_error *err) WW_MUST_USE;
 
-/** Approve a signed request, whose digest the approval names; out is a new file. */
+/** Approve a signed request, whose digest the approval names; out is a new file.
+ *  WW_E_BUNDLE and WW_E_POLICY for what is no signed request, WW_E_EXISTS. */
 WW_API enum ww_err ww_policy_approve(const char *request, struct ww_signkey *key,
                                      const char *out, struct ww_error *err) WW_MUST_USE;
 

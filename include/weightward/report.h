@@ -2,8 +2,11 @@
 /**
  * Answers as text for people and as one JSON object for programs.
  *
- * Every function returns a string that the caller frees with ww_string_free. JSON objects
- * start with "schema": "weightward.VERB/1"; members may be added later, never renamed.
+ * Every ww_report_ function gives a string that the caller frees with ww_string_free, and
+ * borrows what it is given. Errors: WW_E_NOMEM, WW_E_LIMIT for a text beyond its cap,
+ * WW_E_MALFORMED for a name that JSON cannot hold; *out is NULL then. JSON objects start
+ * with "schema": "weightward.VERB/1"; members may be added later, never renamed. The same
+ * report gives the same bytes.
  */
 #ifndef WEIGHTWARD_REPORT_H
 #define WEIGHTWARD_REPORT_H
@@ -32,7 +35,7 @@ extern "C" {
 
 WW_API void ww_string_free(char *s);
 
-/** Version of the library, "0.1.0". */
+/** Version of the library, "0.1.0"; static. */
 WW_API const char *ww_version(void);
 
 /** What inspect found out about a folder. layout and moves are absent when the model
@@ -157,7 +160,7 @@ WW_API enum ww_err ww_report_probe_json(const struct ww_probe_report *report, ch
 WW_API enum ww_err ww_report_fusion_json(const struct ww_fusion_report *report,
                                          const char *word, const char *recipe, char **out,
                                          struct ww_error *err) WW_MUST_USE;
-/** The fit as a page of its own; it needs the report's details. */
+/** The fit as a page of its own; WW_E_USAGE without the report's details. */
 WW_API enum ww_err ww_report_fusion_html(const struct ww_fusion_report *report,
                                          char **out, struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_serve_json(const struct ww_serve_report *report, char **out,
@@ -167,7 +170,7 @@ WW_API enum ww_err ww_report_error_json(const char *verb, const struct ww_error 
                                         char **out, struct ww_error *err) WW_MUST_USE;
 
 /** Count NaN and infinite elements of all float tensors, reading every weight file once.
- */
+ *  WW_E_IO, WW_E_NOMEM. */
 WW_API enum ww_err ww_inspect_nonfinite(const struct ww_model *model, uint64_t *count,
                                         struct ww_error *err) WW_MUST_USE;
 

@@ -53,7 +53,9 @@ struct ww_seal_report {
 WW_API void ww_seal_report_release(struct ww_seal_report *report);
 
 /** Seal a model folder into a new folder, which appears whole or not at all; the file
- * with the keys is written last. */
+ * with the keys is written last. WW_E_USAGE without anybody who may open it, WW_E_EXISTS,
+ * WW_E_UNSUPPORTED for a folder that is sealed, WW_E_KEY and WW_E_KEYFILE for recipients'
+ * files, WW_E_NOSPACE. */
 WW_API enum ww_err ww_seal_folder(const char *path, const char *out_path,
                                   const struct ww_seal_options *options,
                                   struct ww_seal_report *report,
@@ -74,7 +76,8 @@ WW_API enum ww_err ww_unseal_folder(const char *path, const char *out_path,
 typedef enum ww_err (*ww_unseal_fn)(void *payload, const void *bytes, size_t n,
                                     struct ww_error *err);
 /** Give one sealed file's plaintext out in order, each chunk after its tag was checked.
- *  name is the file's name before sealing. Peak memory: its header and two chunks. */
+ *  name is the file's name before sealing. Peak memory: its header and two chunks.
+ *  WW_E_NOTFOUND without such a file, WW_E_NOT_FOR_YOU, WW_E_PASSPHRASE, WW_E_SEALED. */
 WW_API enum ww_err ww_unseal_file(const char *path, const char *name,
                                   const struct ww_unsealer *unsealer,
                                   const struct ww_run_options *run, ww_unseal_fn give,
@@ -89,7 +92,8 @@ struct ww_seal_access {
     char (*recipients)[33]; /* ids in hex */
     size_t n_recipients;
 };
-/** *out is the caller's, to be released. What the reader of keys files says. */
+/** *out is the caller's, to be released. WW_E_NOTFOUND for a folder that is not sealed,
+ *  WW_E_KEYFILE and WW_E_VERSION for a keys file that cannot be read. */
 WW_API enum ww_err ww_seal_access_read(const char *path, struct ww_seal_access *out,
                                        struct ww_error *err) WW_MUST_USE;
 WW_API void ww_seal_access_release(struct ww_seal_access *access);
@@ -105,13 +109,15 @@ struct ww_seal_change {
     size_t n_remove;
 };
 /** unsealer opens the folder: only who may read it may say who else may. The keys file is
- *  replaced whole or not at all. */
+ *  replaced whole or not at all. WW_E_NOT_FOR_YOU, WW_E_PASSPHRASE, WW_E_USAGE for a
+ *  recipient who is there already, is not, or would be the last, WW_E_UNSUPPORTED for a
+ *  model that is sealed by a passphrase. */
 WW_API enum ww_err ww_seal_change_recipients(const char *path,
                                              const struct ww_unsealer *unsealer,
                                              const struct ww_seal_change *change,
                                              struct ww_error *err) WW_MUST_USE;
 
-/** Id of a recipient's NAME.pub in hex. */
+/** Id of a recipient's NAME.pub in hex. WW_E_NOTFOUND, WW_E_KEY, WW_E_KEYFILE. */
 WW_API enum ww_err ww_recipient_id_of(const char *path, char id[33],
                                       struct ww_error *err) WW_MUST_USE;
 

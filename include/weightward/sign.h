@@ -100,8 +100,9 @@ struct ww_verify_report {
 WW_API void ww_verify_report_release(struct ww_verify_report *report);
 
 /** WW_OK only when everything the signature covers was read and matches. Verdicts are the
- *  5xx codes; the text names the file. path may also be a model that is one file. On
- *  failure the report says at most who signed. */
+ *  5xx codes (WW_E_NOT_SIGNED, WW_E_SIGNATURE, WW_E_UNTRUSTED, WW_E_EXPIRED,
+ *  WW_E_TAMPERED, WW_E_MISSING_FILE, WW_E_EXTRA_FILE); the text names the file. path may
+ *  also be a model that is one file. On failure the report says at most who signed. */
 WW_API enum ww_err ww_verify_folder(const char *path,
                                     const struct ww_verify_options *options,
                                     struct ww_verify_report *report,
