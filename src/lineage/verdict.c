@@ -26,6 +26,7 @@
 #define ALL_KEPT 0.97 /* part of a source's elements above which none were dropped */
 #define SLOPE 0.04    /* by which the longer half is kept more, where length decides */
 #define STEEP 0.3     /* where it alone does */
+#define SOME 0.35 /* of the elements, sums over some sources: no sum of all has that */
 
 struct words {
     const char *best;
@@ -263,6 +264,13 @@ static enum ww_err judge_stack(const struct ww_verdict_ask *v,
     return rc;
 }
 
+/* Is so much of the suspect a sum over some of the sources that elements were selected,
+ * whatever else went in? Of a sum that lacks a source little is. */
+static bool selects(const struct ww_subsets *parts)
+{
+    return parts->told && parts->explained >= SOME;
+}
+
 /* What the bits and keep rates say when a contest is over. */
 static void conclude(struct ww_decompose_report *r, const struct ww_contest *contest,
                      const struct ww_keep *keep, const struct ww_subsets *parts)
@@ -284,7 +292,7 @@ static void conclude(struct ww_decompose_report *r, const struct ww_contest *con
     } else if (keep && keep->dropped > 1 - MASKED) {
         set_mask(r, keep);
     } else {
-        set_words(r, &unclear);
+        set_words(r, selects(parts) ? &selected : &unclear);
     }
 }
 

@@ -59,6 +59,7 @@ decompose() {
     blend task_arithmetic 0.4 0.5
     "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" --json -q >answer
     jq -e '.sources[0].included and .incomplete and .unexplained > 0.2 and .method.best == "unclear"' answer
+    jq -e '.method.not_excluded == []' answer # a sum was not selected
     # No program is to take the nearest recipe for the suspect's.
     jq -e '.method.recipe == null and .method.match < 0.9 and (.method.nearest | test("expert-rev"))' answer
     run -1 "$WW" lineage replay suspect --base "$family/base" --candidate "$family/expert-rev" --json -q

@@ -135,6 +135,26 @@ EOF
     jq -e '.sources[0].included and .incomplete and .method.parts < 0.85' answer
 }
 
+@test "sums over some of the given sources say that elements were selected, where one is not given" {
+    "$WW_BIN/perturb_model" "$family/base" third 0.001 5
+    cat >recipe.yml <<EOF
+merge_method: ties
+base_model: $family/base
+models:
+  - {model: $family/expert-rev, parameters: {weight: 0.6, density: 0.8}}
+  - {model: $family/expert-caesar, parameters: {weight: 0.7, density: 0.7}}
+  - {model: third, parameters: {weight: 0.5, density: 0.8}}
+parameters: {normalize: true}
+dtype: float32
+out_dtype: bfloat16
+EOF
+    "$WW" merge recipe.yml suspect -q
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --json -q >answer
+    jq -e '.incomplete and .method.best == "unclear" and .method.parts < 0.85 and
+           (.method.not_excluded | index("ties") and (index("linear") | not))' answer
+}
+
 @test "a few elements that were dropped from each of two sources are seen" {
     recipe dare_linear 0.5 0.5 | sed 's/density: 0.6/density: 0.9/' >recipe.yml
     "$WW" merge recipe.yml suspect -q
