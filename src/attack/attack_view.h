@@ -25,6 +25,16 @@ enum ww_err ww_attack_view_beside(const struct ww_attack_view *view,
                                   const struct ww_reader *const *readers,
                                   struct ww_attack_view **out,
                                   struct ww_error *err) WW_MUST_USE;
+/** Which layer of the anchor each layer of a locked stack is like, in the anchor's order
+ * of the residual stream: scores[j * m + l] is the mean cosine of some neurons of layer j
+ *  with those of layer l that are most like them, relatives have 0.9 and more. alike is
+ *  the anchor with as many layers as the stack, whichever they are: its tables tell the
+ *  stream. scores has n * m numbers, and is left as it is, with *told false, where no
+ *  layout is known, tables are no relatives, or layers have no neurons. */
+enum ww_err ww_attack_layers(const struct ww_model *locked, const struct ww_model *alike,
+                             const struct ww_model *anchor, uint32_t n, uint32_t m,
+                             double *scores, bool *told,
+                             struct ww_error *err) WW_MUST_USE;
 /** Reads a weight file as it was before the lock: same size, same header. Borrowed. */
 const struct ww_reader *ww_attack_view_reader(const struct ww_attack_view *view,
                                               uint32_t file);

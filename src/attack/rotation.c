@@ -11,6 +11,7 @@
 
 #include "la/la.h"
 #include "model/convert.h"
+#include "model/elements.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -244,8 +245,8 @@ static enum ww_err read_rows(const struct ww_model *model, uint32_t t, uint64_t 
     const struct ww_tensor *tensor = &model->tensors[t];
     const size_t elem = ww_dtype_bits(tensor->dtype) / 8;
     const struct ww_weight_file *file = &model->files[tensor->file];
-    enum ww_err rc = ww_pread_full(file->fd, bytes, n * d * elem,
-                                   tensor->offset + first * d * elem, file->name, err);
+    enum ww_err rc = ww_weight_bytes(file, tensor->offset + first * d * elem, bytes,
+                                     n * d * elem, err);
 
     if (!rc) {
         ww_to_double(tensor->dtype, bytes, out, n * d);

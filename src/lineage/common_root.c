@@ -19,6 +19,7 @@
 
 #include "la/fixmath.h"
 #include "model/convert.h"
+#include "model/elements.h"
 #include "util/alloc.h"
 #include "util/clones.h"
 #include "util/fail.h"
@@ -147,7 +148,9 @@ static enum ww_err read_rows(const struct ww_model *model, const struct ww_tenso
     const size_t n_elements = n * (size_t)t->shape[1];
     const size_t size = ww_dtype_bits(t->dtype) / 8;
     enum ww_err rc =
-        ww_pread_full(file->fd, bytes, n_elements * size, t->offset, file->name, err);
+        file->fd >= 0 ? ww_pread_full(file->fd, bytes, n_elements * size, t->offset,
+                                      file->name, err)
+                      : ww_weight_bytes(file, t->offset, bytes, n_elements * size, err);
 
     if (!rc) {
         ww_to_float(t->dtype, bytes, out, n_elements);

@@ -616,7 +616,8 @@ enum ww_err ww_lineage_decompose(const char *suspect,
         rc = name_sources(&d, err);
     }
     if (!rc && !d.family.disguise.read) { /* rows as they were trained, in their order */
-        rc = ww_root_test(d.family.models[WW_FAMILY_SUSPECT],
+        rc = ww_root_test(d.family.disguise.raw ? d.family.disguise.raw
+                                                : d.family.models[WW_FAMILY_SUSPECT],
                           d.family.models[WW_FAMILY_BASE], &report->root, err);
     }
     if (!rc) {

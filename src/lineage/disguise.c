@@ -150,22 +150,6 @@ enum ww_err ww_disguise_decoded(const char *path, struct ww_disguise *out,
     return rc;
 }
 
-enum ww_err ww_disguise_moved(const struct ww_model *base, struct ww_disguise *out,
-                              struct ww_error *err)
-{
-    struct ww_model *model = out->model;
-    bool took = false;
-    enum ww_err rc = ww_depths_find(model, base, &out->depths, err);
-
-    /* Layers in other places point elsewhere as well, and no lock moves layers. */
-    if (!rc && out->depths.n == 0) {
-        out->model = NULL;
-        rc = ww_disguise_locked(model, base, false, out, &took, err);
-        out->model = took ? out->model : model;
-    }
-    return rc;
-}
-
 enum ww_err ww_disguise_open(const char *path, const struct ww_model *base,
                              struct ww_disguise *out, struct ww_strlist *notes,
                              struct ww_error *err)

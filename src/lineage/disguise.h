@@ -22,9 +22,11 @@ struct ww_disguise_pair {
 };
 
 struct ww_disguise {
-    struct ww_model *model;  /* under the base's names; owned */
-    char *undone;            /* one sentence; NULL: there was no disguise */
-    struct ww_depths depths; /* where its layers lie in the base */
+    struct ww_model *model;     /* under the base's names; owned */
+    const struct ww_model *raw; /* as it is stored, where model is made of it and a lock
+                                   was undone; NULL: model's files are */
+    char *undone;               /* one sentence; NULL: there was no disguise */
+    struct ww_depths depths;    /* where its layers lie in the base */
     /* Elements [first, first + n) of a tensor of model. NULL: the model's files hold
      * them. From any thread, from many at once. */
     enum ww_err (*read)(void *payload, uint32_t tensor, uint64_t first, size_t n,
@@ -86,6 +88,13 @@ enum ww_err ww_disguise_locked(struct ww_model *model, const struct ww_model *ba
                                bool noisy, struct ww_disguise *out, bool *took,
                                struct ww_error *err) WW_MUST_USE;
 
+/** Does the beginning of some matrix point elsewhere than the base's of its name? Layers
+ *  that depths (may be NULL) finds like none are passed over. */
+enum ww_err ww_disguise_looks_locked(const struct ww_model *model,
+                                     const struct ww_model *base,
+                                     const struct ww_depths *depths, bool *odd,
+                                     struct ww_error *err) WW_MUST_USE;
+
 /** Of the plain model that out holds, which is the first of models, suspect, base,
  *  sources: turns a rotated residual stream back, if it has one. out is as it was else.
  */
@@ -100,8 +109,9 @@ enum ww_err ww_disguise_renamed(struct ww_model *model, const struct ww_model *b
                                 struct ww_strlist *notes,
                                 struct ww_error *err) WW_MUST_USE;
 
-/** Of the plain model that out holds, and takes back on failure: layers in other places,
- *  or else a lock undone, which only the base can tell. */
+/** Of the plain model that out holds, and keeps on failure: layers in other places, a
+ * lock undone, or both, which only the base can tell; also of another architecture's
+ * names for the same matrices. The model that out holds may be another one then. */
 enum ww_err ww_disguise_moved(const struct ww_model *base, struct ww_disguise *out,
                               struct ww_error *err) WW_MUST_USE;
 

@@ -55,8 +55,20 @@ static enum ww_err look_at(const struct ww_model *model, uint32_t t,
     return rc;
 }
 
-static enum ww_err looks_locked(const struct ww_model *model, const struct ww_model *base,
-                                bool *odd, struct ww_error *err)
+/* Layers that are like none of the base point elsewhere anyway. */
+static bool is_strange(const struct ww_depths *depths, const char *name)
+{
+    struct ww_depth_name split;
+
+    return depths && depths->n > 0 &&
+           ww_depth_in_stack(name, depths->stack, strlen(depths->stack), &split) &&
+           split.layer < depths->n && depths->of[split.layer] == WW_NONE;
+}
+
+enum ww_err ww_disguise_looks_locked(const struct ww_model *model,
+                                     const struct ww_model *base,
+                                     const struct ww_depths *depths, bool *odd,
+                                     struct ww_error *err)
 {
     struct look *look = ww_calloc(1, sizeof(*look));
     enum ww_err rc = look ? WW_OK : WW_FAIL_MEMORY(err, "a look");
@@ -64,7 +76,8 @@ static enum ww_err looks_locked(const struct ww_model *model, const struct ww_mo
     *odd = false;
     for (uint32_t t = 0; t < model->n_tensors && !rc && !*odd; t++) {
         const uint32_t b = ww_model_find(base, model->tensors[t].name);
-        if (b != WW_NONE && comparable(&model->tensors[t], &base->tensors[b])) {
+        if (b != WW_NONE && !is_strange(depths, model->tensors[t].name) &&
+            comparable(&model->tensors[t], &base->tensors[b])) {
             rc = look_at(model, t, base, b, look, odd, err);
         }
     }
@@ -129,7 +142,7 @@ enum ww_err ww_disguise_locked(struct ww_model *model, const struct ww_model *ba
 {
     struct ww_attack_view *view = NULL;
     bool odd = false;
-    enum ww_err rc = looks_locked(model, base, &odd, err);
+    enum ww_err rc = ww_disguise_looks_locked(model, base, NULL, &odd, err);
 
     *took = false;
     if (rc || !odd) {

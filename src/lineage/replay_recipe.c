@@ -150,6 +150,7 @@ static enum ww_err undo_lock(struct replaying *r, struct ww_error *err)
     if (rc && rc != WW_E_NONFINITE) {
         return WW_FAIL(err, rc, "%s", why.text);
     }
+    r->suspect = r->disguise.model;
     if (!r->disguise.undone) {
         return WW_OK;
     }
@@ -530,7 +531,7 @@ static enum ww_err compare(struct replaying *r, struct ww_error *err)
         rc = rc ? rc : run_batch(r, &at, err);
     } while (!rc && at < r->report->n_controls);
     if (!rc) {
-        rc = ww_model_unchanged(r->suspect, err);
+        rc = ww_disguise_unchanged(&r->disguise, err);
     }
     for (uint32_t m = 0; m < r->plan.n_models && !rc; m++) {
         rc = ww_model_unchanged(r->plan.models[m], err);

@@ -50,10 +50,10 @@ def weights(folder):
     return load_file(os.path.join(folder, "model.safetensors"))
 
 
-def folder(path, tensors, words=100):
+def folder(path, tensors, words=100, **config):
     os.makedirs(path)
     with open(os.path.join(FAMILY, "base", "config.json"), encoding="ascii") as f:
-        config = {**json.load(f), "vocab_size": words}
+        config = {**json.load(f), "vocab_size": words, **config}
     with open(os.path.join(path, "config.json"), "w", encoding="ascii") as f:
         json.dump(config, f)
     save_file({k: v.contiguous() for k, v in tensors.items()},
@@ -234,6 +234,24 @@ def permuted(tensors, generator):
     return out
 
 
+def stacked(tensors, kept):
+    out = {k: v for k, v in tensors.items() if ".layers." not in k}
+    for to, layer in enumerate(kept):
+        at = f".layers.{layer}."
+        out.update({k.replace(at, f".layers.{to}."): v.clone() for k, v in tensors.items() if at in k})
+    return out, {}
+
+
+def fused(tensors):
+    """The same model as phi3 stores it."""
+    out = {k: v for k, v in tensors.items() if k.split(".")[-2] not in ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")}
+    for layer in range(4):
+        at = f"model.layers.{layer}."
+        out[at + "self_attn.qkv_proj.weight"] = torch.cat([tensors[f"{at}self_attn.{p}_proj.weight"] for p in "qkv"])
+        out[at + "mlp.gate_up_proj.weight"] = torch.cat([tensors[f"{at}mlp.{p}_proj.weight"] for p in ("gate", "up")])
+    return out, {"model_type": "phi3", "architectures": ["Phi3ForCausalLM"]}
+
+
 def disguises(tool, merged, exact, first, work):
     """(name, path, bound, whether intervals hold the truth, words of the disguise)"""
     g = torch.Generator().manual_seed(5)
@@ -299,6 +317,13 @@ def disguises(tool, merged, exact, first, work):
     yield "lock of more words", at("lock-words"), 1e-4, True, "14 rows of tables that the base lacks"
     yield ("Q8_0 of a lock of more words", write_gguf(at("locked-words.gguf"), weights(at("lock-words")), "Q8_0"),
            0.02, True, "without 14 rows of tables that the base lacks")
+    # A stack, and a llama stored as a phi3: the lock is found in the base's own shape.
+    for name, change, layers, words in (("stack", lambda t: stacked(t, (0, 2, 2, 3, 1)), 5, "a lock, undone"),
+                                        ("fused", fused, 4, "20 matrices that are fused or apart in the base")):
+        tensors, config = change(merged)
+        source = folder(at(name), tensors, num_hidden_layers=layers, **config)
+        run(tool, "lock", source, at("lock-" + name), "--key", key, "-q")
+        yield f"lock of a {name} model", at("lock-" + name), 1e-4, True, words
     yield ("rotated, more words", folder(at("rotated-words"), rotated(more, g), 107), 0.01, True, "turned back")
     order = torch.randperm(merged[tables[0]].shape[0] + 7, generator=g)
     yield ("words in another order", folder(at("order"), {k: v[order] if k in tables else v

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A suspect in another model's clothes: layers in other places, matrices under other
+ * names or fused, and a lock above any of these. The suspect is looked at as if it were
+ * stored like the base, and the base as if it were stacked like the suspect, so that a
+ * lock is looked for as in a model of the base's own shape. Where the lock hides which
+ * layer is which, the residual stream, which all layers share, and a few neurons of each
+ * tell.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "attack/attack_view.h"
+#include "lineage/disguise.h"
+#include "lineage/recut.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+#define LIKE 0.5 /* least cosine of a layer and what became of it */
+
+struct worn {
+    struct ww_model *inner;   /* the suspect as it is */
+    struct ww_recut *suspect; /* stored like the base */
+    struct ww_recut *anchor;  /* the base, stacked like the suspect; NULL: as it is */
+    struct ww_disguise lock;  /* its model is the suspect's or inner */
+    bool locked;
+};
+
+static void free_worn(void *payload)
+{
+    struct worn *w = payload;
+
+    if (w->locked) {
+        w->lock.free(w->lock.payload);
+        ww_free(w->lock.undone);
+    }
+    ww_recut_free(w->suspect);
+    ww_recut_free(w->anchor);
+    ww_model_close(w->inner);
+    ww_free(w);
+}
+
+static bool is_dense(const void *payload, uint32_t tensor)
+{
+    const struct worn *w = payload;
+
+    return w->lock.dense(w->lock.payload, tensor);
+}
+
+static enum ww_err unchanged(void *payload, struct ww_error *err)
+{
+    const struct worn *w = payload;
+
+    return ww_model_unchanged(w->inner, err);
+}
+
+static const struct ww_model *anchor_of(const struct worn *w, const struct ww_model *base)
+{
+    return w->anchor ? w->anchor->model : base;
+}
+
+/* The lock of the suspect as it is stored now, if it looks like one. */
+static enum ww_err undo(struct worn *w, const struct ww_model *base,
+                        const struct ww_depths *depths, struct ww_error *err)
+{
+    const struct ww_model *anchor = anchor_of(w, base);
+    bool odd = false;
+    enum ww_err rc =
+        ww_disguise_looks_locked(w->suspect->model, anchor, depths, &odd, err);
+
+    return rc || !odd ? rc
+                      : ww_disguise_locked(w->suspect->model, anchor, false, &w->lock,
+                                           &w->locked, err);
+}
+
+/* The map of layers that scores give; n stays 0 where most are like none. */
+static enum ww_err settle(const double *scores, uint32_t m, struct ww_depths *out,
+                          struct ww_error *err)
+{
+    uint32_t n_like = 0;
+    enum ww_err rc = ww_depths_path(scores, out->n, m, out->of, err);
+
+    for (uint32_t j = 0; j < out->n && !rc; j++) {
+        out->cosine[j] = scores[(size_t)j * m + out->of[j]];
+        out->of[j] = out->cosine[j] < LIKE ? WW_NONE : out->of[j];
+        n_like += out->of[j] != WW_NONE;
+    }
+    if (rc || 2 * (uint64_t)n_like < out->n) {
+        ww_depths_release(out);
+    }
+    return rc;
+}
+
+static enum ww_err start_map(const struct ww_model *base, const struct ww_model *suspect,
+                             struct ww_depths *out, struct ww_error *err)
+{
+    struct ww_depth_name name;
+    uint32_t first = WW_NONE;
+    enum ww_err rc = ww_depth_stack(base, &first, err);
+
+    memset(out, 0, sizeof(*out));
+    if (rc || first == WW_NONE || !ww_depth_split(base->tensors[first].name, &name)) {
+        return rc;
+    }
+    out->stack = ww_strndup(base->tensors[first].name, name.before);
+    out->n = out->stack ? ww_depth_layers(suspect, out->stack) : 0;
+    out->of = ww_calloc(out->n + (size_t)1, sizeof(*out->of));
+    out->cosine = ww_calloc(out->n + (size_t)1, sizeof(*out->cosine));
+    if (!out->stack || !out->of || !out->cosine) {
+        ww_depths_release(out);
+        return WW_FAIL_MEMORY(err, "a map of layers");
+    }
+    return WW_OK;
+}
+
+/* Which layers they are below a lock. */
+static enum ww_err find_hidden(const struct worn *w, const struct ww_model *base,
+                               struct ww_depths *out, struct ww_error *err)
+{
+    struct ww_recut *alike = NULL;
+    double *scores = NULL;
+    uint32_t m = 0;
+    bool told = false;
+    enum ww_err rc = start_map(base, w->suspect->model, out, err);
+
+    if (rc || out->n == 0) {
+        return rc;
+    }
+    m = ww_depth_layers(base, out->stack);
+    scores = ww_calloc((size_t)out->n * m + 1, sizeof(*scores));
+    for (uint32_t j = 0; j < out->n; j++) {
+        out->of[j] = j < m ? j : m - 1;
+    }
+    rc = scores ? ww_recut_stack(base, out->stack, out->of, out->n, &alike, err)
+                : WW_FAIL_MEMORY(err, "a map of layers");
+    rc = rc ? rc
+            : ww_attack_layers(w->suspect->model, alike->model, base, out->n, m, scores,
+                               &told, err);
+    if (!rc && told) {
+        rc = settle(scores, m, out, err);
+    }
+    if (rc || !told) {
+        ww_depths_release(out);
+    }
+    ww_recut_free(alike);
+    ww_free(scores);
+    return rc;
+}
+
+static enum ww_err restack(struct worn *w, const struct ww_model *base,
+                           const struct ww_depths *depths, struct ww_error *err)
+{
+    return depths->n == 0 ? WW_OK
+                          : ww_recut_stack(base, depths->stack, depths->of, depths->n,
+                                           &w->anchor, err);
+}
+
+/* First what can be seen without undoing anything, then below a lock. */
+static enum ww_err look(struct worn *w, const struct ww_model *base,
+                        struct ww_depths *depths, struct ww_error *err)
+{
+    struct ww_depths hidden = {0};
+    bool odd = false;
+    enum ww_err rc = ww_disguise_looks_locked(w->suspect->model, base, NULL, &odd, err);
+
+    if (rc || !odd) {
+        return rc;
+    }
+    rc = restack(w, base, depths, err);
+    rc = rc ? rc : undo(w, base, depths, err);
+    if (rc || w->locked || depths->n > 0) {
+        return rc;
+    }
+    rc = find_hidden(w, base, &hidden, err);
+    if (!rc && hidden.n > 0) {
+        rc = restack(w, base, &hidden, err);
+        rc = rc ? rc : undo(w, base, &hidden, err);
+    }
+    if (!rc && w->locked) {
+        *depths = hidden;
+    } else {
+        ww_depths_release(&hidden);
+    }
+    return rc;
+}
+
+static enum ww_err take(struct worn *w, uint32_t taken, struct ww_disguise *out,
+                        struct ww_error *err)
+{
+    const char *lock = w->locked ? w->lock.undone : "";
+    char *text = taken
+                     ? ww_asprintf("%" PRIu32 " matrices that are fused or apart in the "
+                                   "base, stored like the base's%s%s",
+                                   taken, w->locked ? ", and " : "", lock)
+                     : ww_strdup(lock);
+
+    if (!text) {
+        return WW_FAIL_MEMORY(err, "a note");
+    }
+    w->suspect->lent = true;
+    out->model = w->suspect->model;
+    out->raw = w->locked ? w->inner : NULL;
+    out->undone = text;
+    out->dense = w->locked && w->lock.dense ? is_dense : NULL;
+    out->unchanged = unchanged;
+    out->free = free_worn;
+    out->payload = w;
+    return WW_OK;
+}
+
+static enum ww_err wear(const struct ww_model *base, struct ww_disguise *out,
+                        struct ww_error *err)
+{
+    struct worn *w = ww_calloc(1, sizeof(*w));
+    struct ww_error why = {0};
+    uint32_t taken = 0;
+    bool use = false;
+    enum ww_err rc = w ? WW_OK : WW_FAIL_MEMORY(err, "a suspect");
+
+    if (rc) {
+        return rc;
+    }
+    w->inner = out->model;
+    rc = ww_recut_like(w->inner, base, &w->suspect, &taken, &why);
+    if (!rc && w->suspect && taken > 0 && out->depths.n == 0) {
+        rc = ww_depths_find(w->suspect->model, base, &out->depths, &why);
+    }
+    rc = rc || !w->suspect ? rc : look(w, base, &out->depths, &why);
+    use = !rc && w->suspect && (w->locked || taken > 0);
+    if (rc == WW_E_CONFIG || rc == WW_E_TENSOR) {
+        rc = WW_OK; /* no clothes that fit */
+    }
+    rc = rc ? WW_FAIL(err, rc, "%s", why.text) : use ? take(w, taken, out, err) : WW_OK;
+    if (rc || !use) {
+        w->inner = NULL; /* stays the caller's */
+        free_worn(w);
+    }
+    return rc;
+}
+
+enum ww_err ww_disguise_moved(const struct ww_model *base, struct ww_disguise *out,
+                              struct ww_error *err)
+{
+    struct ww_model *model = out->model;
+    bool took = false;
+    enum ww_err rc = ww_depths_find(model, base, &out->depths, err);
+
+    /* Layers in other places point elsewhere as well. */
+    if (!rc && out->depths.n == 0) {
+        out->model = NULL;
+        rc = ww_disguise_locked(model, base, false, out, &took, err);
+        out->model = took ? out->model : model;
+    }
+    return rc || took || !base->config ? rc : wear(base, out, err);
+}
