@@ -5,6 +5,7 @@
 #define WW_LA_PHILOX_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define WW_PHILOX_ROUNDS 10
@@ -22,9 +23,10 @@ void ww_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4]
 void ww_philox_run(const uint32_t key[2], uint64_t at, uint32_t source, uint32_t which,
                    uint32_t out[4 * WW_PHILOX_LANES]);
 
-/** philox_x86.c. Has this processor AVX2? Without it the other must not be called. */
+/** philox_x86.c. Has this processor AVX2? Without it the other, n runs one after the
+ * other, must not be called. */
 bool ww_philox_fast(void);
 void ww_philox_run_x86(const uint32_t key[2], uint64_t at, uint32_t source,
-                       uint32_t which, uint32_t out[4 * WW_PHILOX_LANES]);
+                       uint32_t which, size_t n, uint32_t *out);
 
 #endif

@@ -57,23 +57,27 @@ ALWAYS void load(uint64_t at, uint32_t source, uint32_t which, __m256i c[4])
 }
 
 TARGET void ww_philox_run_x86(const uint32_t key[2], uint64_t at, uint32_t source,
-                              uint32_t which, uint32_t out[4 * WW_PHILOX_LANES])
+                              uint32_t which, size_t n, uint32_t *out)
 {
-    __m256i c[4];
-    __m256i d[4];
-    __m256i k0 = _mm256_set1_epi32((int)key[0]);
-    __m256i k1 = _mm256_set1_epi32((int)key[1]);
+    __m256i keys[WW_PHILOX_ROUNDS][2]; /* in memory, where an operand costs nothing */
 
-    load(at, source, which, c);
-    load(at + 4, source, which, d);
-    for (int r = 0; r < WW_PHILOX_ROUNDS; r++) {
-        round_of(c, k0, k1);
-        round_of(d, k0, k1);
-        k0 = _mm256_add_epi32(k0, _mm256_set1_epi32((int)WW_PHILOX_KEY_0));
-        k1 = _mm256_add_epi32(k1, _mm256_set1_epi32((int)WW_PHILOX_KEY_1));
+    for (uint32_t r = 0; r < WW_PHILOX_ROUNDS; r++) {
+        keys[r][0] = _mm256_set1_epi32((int)(key[0] + r * WW_PHILOX_KEY_0));
+        keys[r][1] = _mm256_set1_epi32((int)(key[1] + r * WW_PHILOX_KEY_1));
     }
-    store(c, out);
-    store(d, out + 16);
+    for (size_t i = 0; i < n; i++) {
+        __m256i c[4];
+        __m256i d[4];
+        load(at + i * WW_PHILOX_LANES, source, which, c);
+        load(at + i * WW_PHILOX_LANES + 4, source, which, d);
+#pragma GCC unroll 10
+        for (int r = 0; r < WW_PHILOX_ROUNDS; r++) {
+            round_of(c, keys[r][0], keys[r][1]);
+            round_of(d, keys[r][0], keys[r][1]);
+        }
+        store(c, out + i * 4 * WW_PHILOX_LANES);
+        store(d, out + i * 4 * WW_PHILOX_LANES + 16);
+    }
 }
 
 #else
@@ -84,9 +88,12 @@ bool ww_philox_fast(void)
 }
 
 void ww_philox_run_x86(const uint32_t key[2], uint64_t at, uint32_t source,
-                       uint32_t which, uint32_t out[4 * WW_PHILOX_LANES])
+                       uint32_t which, size_t n, uint32_t *out)
 {
-    ww_philox_run(key, at, source, which, out);
+    for (size_t i = 0; i < n; i++) {
+        ww_philox_run(key, at + i * WW_PHILOX_LANES, source, which,
+                      out + i * 4 * WW_PHILOX_LANES);
+    }
 }
 
 #endif

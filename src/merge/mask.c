@@ -36,21 +36,35 @@ uint64_t ww_mask_key(const struct ww_merge_job *job)
                           job->plan->order_free ? "" : job->tensor->name);
 }
 
+#define RUN (4 * (size_t)WW_PHILOX_LANES) /* words */
+
+/* Runs of counters from `block` on. */
+static void draw_runs(const uint32_t key[2], uint32_t source, uint64_t block, size_t n,
+                      uint32_t *out)
+{
+    if (ww_philox_fast()) {
+        ww_philox_run_x86(key, block, source, BY_PLACE, n, out);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        ww_philox_run(key, block + i * WW_PHILOX_LANES, source, BY_PLACE, out + i * RUN);
+    }
+}
+
 static void draw_by_place(const uint32_t key[2], uint32_t source, uint64_t first,
                           size_t n, uint32_t *out)
 {
-    const bool fast = ww_philox_fast();
-    uint32_t words[4 * WW_PHILOX_LANES];
+    uint32_t words[RUN];
 
     for (size_t i = 0; i < n;) {
         const size_t skip = (first + i) % 4;
-        const size_t left = WW_LEN(words) - skip;
-        const size_t take = left < n - i ? left : n - i;
-        /* All of them go where they belong at once, but at the ends. */
-        uint32_t *to = skip == 0 && take == WW_LEN(words) ? out + i : words;
-        (fast ? ww_philox_run_x86 : ww_philox_run)(key, (first + i) / 4, source, BY_PLACE,
-                                                   to);
-        if (to == words) {
+        const size_t whole = skip ? 0 : (n - i) / RUN;
+        size_t take = whole * RUN;
+        if (whole > 0) { /* they go where they belong at once */
+            draw_runs(key, source, (first + i) / 4, whole, out + i);
+        } else {
+            take = ww_min_u64(RUN - skip, n - i);
+            draw_runs(key, source, (first + i) / 4, 1, words);
             memcpy(out + i, words + skip, take * sizeof(*out));
         }
         i += take;

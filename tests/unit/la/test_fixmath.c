@@ -92,16 +92,25 @@ static void philox_is_the_same_with_vector_units(void **state)
     (void)state;
     static const uint64_t starts[] = {0, 1, 0xfffffffdU, 0x1fffffff8U, UINT64_MAX - 3};
     const uint32_t key[2] = {0xa4093822U, 0x299f31d0U};
+    enum { RUNS = 3 };
     uint32_t one[4 * WW_PHILOX_LANES];
-    uint32_t other[4 * WW_PHILOX_LANES];
+    uint32_t other[RUNS + 1][4 * WW_PHILOX_LANES];
 
     if (!ww_philox_fast()) {
         skip();
     }
     for (size_t s = 0; s < sizeof(starts) / sizeof(starts[0]); s++) {
         ww_philox_run(key, starts[s], (uint32_t)s, 1, one);
-        ww_philox_run_x86(key, starts[s], (uint32_t)s, 1, other);
-        assert_memory_equal(one, other, sizeof(one));
+        for (size_t n = 0; n <= RUNS; n++) {
+            memset(other, 7, sizeof(other));
+            ww_philox_run_x86(key, starts[s], (uint32_t)s, 1, n, other[0]);
+            for (size_t i = 0; i < n; i++) {
+                uint32_t run[4 * WW_PHILOX_LANES];
+                ww_philox_run(key, starts[s] + i * WW_PHILOX_LANES, (uint32_t)s, 1, run);
+                assert_memory_equal(run, other[i], sizeof(run));
+            }
+            assert_int_equal(other[n][0], 0x07070707);
+        }
         for (uint32_t l = 0; l < WW_PHILOX_LANES; l++) {
             const uint64_t at = starts[s] + l;
             const uint32_t counter[4] = {(uint32_t)at, (uint32_t)(at >> 32), (uint32_t)s,
