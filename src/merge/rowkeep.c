@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "merge/mask.h"
+#include "merge/rowsettle.h"
 #include "util/clones.h"
 #include "util/num.h"
 
@@ -45,38 +45,19 @@ static double bound(const struct ww_row_odds *odds, double rank)
     return (odds->low + odds->step * rank) * 0x1p32;
 }
 
-/* Draws are whole numbers: below a bound is up to the last whole number before it. */
-struct limit {
-    uint32_t last;
-    uint32_t any; /* 0 or all bits: is there such a number? */
-};
-
-static struct limit limit_of(double bound)
+static struct ww_row_limit limit_of(double bound)
 {
     const double last = ceil(bound) - 1;
-    return (struct limit){last >= (double)UINT32_MAX ? UINT32_MAX
-                          : last > 0                 ? (uint32_t)last
-                                                     : 0,
-                          last >= 0 ? UINT32_MAX : 0};
+    return (struct ww_row_limit){last >= (double)UINT32_MAX ? UINT32_MAX
+                                 : last > 0                 ? (uint32_t)last
+                                                            : 0,
+                                 last >= 0 ? UINT32_MAX : 0};
 }
 
 void ww_row_last(const struct ww_row_odds *odds, size_t n, uint32_t *last)
 {
     for (size_t rank = 0; rank < n; rank++) {
         last[rank] = limit_of(bound(odds, (double)rank)).last;
-    }
-}
-
-/* Draws up to the first limit are kept, those up to the second one are in doubt. */
-WW_CLONES static void settle(const uint32_t *restrict draws, size_t n, struct limit below,
-                             struct limit above, uint8_t *restrict keep,
-                             uint8_t *restrict doubt)
-{
-    for (size_t i = 0; i < n; i++) {
-        const uint32_t kept = draws[i] <= below.last ? below.any : 0;
-        const uint32_t either = draws[i] <= above.last ? above.any : 0;
-        keep[i] = (uint8_t)(kept & 1);
-        doubt[i] = (uint8_t)(either & ~kept & 1);
     }
 }
 
@@ -177,13 +158,16 @@ static bool is_exact(uint32_t place)
 WW_CLONES static void find_bins(const uint32_t *restrict keys, size_t n, int32_t lowest,
                                 uint32_t slices, uint16_t *restrict bin)
 {
-    for (uint32_t i = 0; i < (uint32_t)n; i++) {
+    uint32_t slice = 0;
+
+    for (size_t i = 0; i < n; i++) {
         const int32_t at = (int32_t)(keys[i] >> BIN_SHIFT) - lowest;
         const uint32_t rest = at > 0 ? keys[i] & BIN_REST : keys[i];
         const uint32_t up = (at > 0 ? (uint32_t)at : 0) + ZERO_SLICES - 1;
         const uint32_t other = 2 * up + (rest != 0);
-        const uint32_t zero = i * slices >> 16 << 1;
+        const uint32_t zero = slice >> 16 << 1;
         bin[i] = (uint16_t)place_of(keys[i] ? other : zero);
+        slice += slices;
     }
 }
 
@@ -344,13 +328,12 @@ void ww_row_keep(const uint32_t *keys, const uint32_t *draws, size_t n,
 {
     const double ends[2] = {bound(odds, 0), bound(odds, n > 0 ? (double)(n - 1) : 0)};
     const bool grows = ends[0] <= ends[1];
-    uint8_t *doubt = scratch;
     struct row r = {.keys = keys, .draws = draws, .n = n, .odds = odds};
 
     r.open = (uint32_t *)((uint8_t *)scratch + WW_ROW_RANK_SCRATCH(n) +
                           2 * n * sizeof(uint32_t));
-    settle(draws, n, limit_of(ends[!grows]), limit_of(ends[grows]), keep, doubt);
-    r.n_open = ww_mask_places(doubt, n, r.open);
+    r.n_open = ww_row_settle(draws, n, limit_of(ends[!grows]), limit_of(ends[grows]),
+                             scratch, keep, r.open);
     r.bin = (uint16_t *)scratch + 4 * n; /* room that a sort takes later */
     if (r.n_open > 0 && n <= MOST_COUNTED) {
         decide_by_bins(&r, keep);

@@ -9,6 +9,7 @@
 #include "merge/mask.h"
 #include "merge/pick.h"
 #include "merge/rowrank.h"
+#include "merge/rowsettle.h"
 #include "merge/select.h"
 #include "merge/stored.h"
 #include "merge/stored_pick.h"
@@ -585,6 +586,46 @@ static void a_row_keeps_what_draws_and_ranks_say(void **state)
     free(scratch);
 }
 
+static void draws_are_settled_alike_by_vectors(void **state)
+{
+    (void)state;
+    enum { MOST = 200 };
+    static const struct ww_row_limit limits[] = {{0, 0},
+                                                 {0, UINT32_MAX},
+                                                 {1U << 30, UINT32_MAX},
+                                                 {0x98000000, UINT32_MAX},
+                                                 {UINT32_MAX, UINT32_MAX}};
+    uint64_t seed = 21;
+
+    if (!ww_row_settle_fast()) {
+        skip();
+    }
+    for (size_t t = 0; t < 2500; t++) {
+        const struct ww_row_limit below = limits[t % 5];
+        const struct ww_row_limit above = limits[t / 5 % 5];
+        const size_t n = t % (MOST + 1);
+        uint32_t draws[MOST], open[MOST + 1], again[MOST + 1];
+        uint8_t scratch[MOST + 1], keep[MOST + 1], kept[MOST + 1];
+        for (size_t i = 0; i < n; i++) {
+            const uint32_t edge = fx_random(&seed) % 2 ? below.last : above.last;
+            draws[i] = i % 3 ? (uint32_t)fx_random(&seed) : edge + (uint32_t)(i % 2);
+        }
+        keep[n] = kept[n] = 9;
+        open[n] = again[n] = 77;
+        const size_t m = ww_row_settle_plain(draws, n, below, above, scratch, keep, open);
+        assert_int_equal(m, ww_row_settle_x86(draws, n, below, above, kept, again));
+        assert_memory_equal(open, again, m * sizeof(open[0]));
+        assert_memory_equal(keep, kept, n + 1);
+        assert_int_equal(again[n], 77);
+        for (size_t i = 0, k = 0; i < n; i++) {
+            const bool in = below.any && draws[i] <= below.last;
+            const bool doubt = !in && above.any && draws[i] <= above.last;
+            assert_int_equal(keep[i], in);
+            assert_true(!doubt || (k < m && open[k++] == i));
+        }
+    }
+}
+
 static void masks_come_back_from_their_bits(void **state)
 {
     (void)state;
@@ -625,6 +666,7 @@ int main(void)
         cmocka_unit_test(signed_keys_sort_and_come_back),
         cmocka_unit_test(row_ranks_are_those_of_a_sort),
         cmocka_unit_test(a_row_keeps_what_draws_and_ranks_say),
+        cmocka_unit_test(draws_are_settled_alike_by_vectors),
         cmocka_unit_test(masks_come_back_from_their_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
