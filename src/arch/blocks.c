@@ -187,7 +187,8 @@ static enum ww_err attention_rope(struct ww_builder *b, struct ww_attention *a,
     rc = ww_fact_u64(&b->scope, "rope_dims", &a->rope.dims, err);
     if (rc == WW_OK && (a->rope.dims > a->head_dim || a->rope.dims % 2 != 0)) {
         rc = WW_FAIL(err, WW_E_CONFIG,
-                     "config.json: %llu rotary dimensions do not fit a head of %llu",
+                     "config.json: %llu rotary dimensions in a head of %llu, expected an "
+                     "even number that fits",
                      (unsigned long long)a->rope.dims, (unsigned long long)a->head_dim);
     }
     if (rc || a->rope.dims == 0 || style == WW_ROPE_NONE) {
@@ -345,10 +346,11 @@ static enum ww_err moe_facts(struct ww_builder *b, struct ww_moe *m, struct ww_e
         rc = ww_fact_bool(&b->scope, flags[i].fact, flags[i].out, err);
     }
     if (rc == WW_OK && (m->n_experts % m->n_groups != 0 || m->top_groups > m->n_groups)) {
-        rc =
-            WW_FAIL(err, WW_E_CONFIG, "config.json: %llu of %llu groups for %llu experts",
-                    (unsigned long long)m->top_groups, (unsigned long long)m->n_groups,
-                    (unsigned long long)m->n_experts);
+        rc = WW_FAIL(err, WW_E_CONFIG,
+                     "config.json: %llu of %llu groups are chosen for %llu experts, "
+                     "expected groups of one size and no more of them than there are",
+                     (unsigned long long)m->top_groups, (unsigned long long)m->n_groups,
+                     (unsigned long long)m->n_experts);
     }
     /* Those beyond would be drawn among experts that are all masked alike. */
     if (rc == WW_OK && m->top_k > m->n_experts / m->n_groups * m->top_groups) {
@@ -360,7 +362,9 @@ static enum ww_err moe_facts(struct ww_builder *b, struct ww_moe *m, struct ww_e
                      (unsigned long long)(m->n_experts / m->n_groups));
     }
     if (rc == WW_OK && (m->n_experts > MAX_EXPERTS || m->top_k > m->n_experts)) {
-        rc = WW_FAIL(err, WW_E_CONFIG, "config.json: %llu of %llu experts per token",
+        rc = WW_FAIL(err, WW_E_CONFIG,
+                     "config.json: %llu experts per token of %llu, expected no more than "
+                     "there are",
                      (unsigned long long)m->top_k, (unsigned long long)m->n_experts);
     }
     return rc;

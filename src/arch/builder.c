@@ -20,7 +20,7 @@ enum ww_err ww_builder_grow(void **array, uint32_t *n, uint32_t *capacity, size_
         }
         p = ww_realloc_array(*array, (size_t)*capacity + more, size);
         if (!p) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory");
+            return WW_FAIL_MEMORY(err, "a layout");
         }
         *array = p;
         *capacity += more;

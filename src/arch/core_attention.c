@@ -198,7 +198,7 @@ enum ww_err ww_core_attention(const struct ww_attention *att,
     a.score = ww_calloc(m, sizeof(double));
     enum ww_err rc = WW_OK;
     if (!clipped || !slopes || !a.score) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "no memory for the scores of '%s'", att->name);
+        rc = WW_FAIL_MEMORY(err, "the scores of '%s'", att->name);
         goto out;
     }
     if (att->clip > 0) {

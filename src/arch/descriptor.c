@@ -81,7 +81,7 @@ static enum ww_err row_grow(struct ww_rows *rows, struct ww_row **out,
         uint32_t capacity = rows->capacity ? 2 * rows->capacity : 16;
         struct ww_row *items = ww_realloc_array(rows->items, capacity, sizeof(*items));
         if (!items) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory");
+            return WW_FAIL_MEMORY(err, "a descriptor");
         }
         rows->items = items;
         rows->capacity = capacity;
@@ -285,7 +285,7 @@ static enum ww_err read_stacks(const struct ww_jnode *list, struct ww_descriptor
     }
     d->stacks = ww_calloc(ww_jsize(list), sizeof(*d->stacks));
     if (!d->stacks) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory");
+        return WW_FAIL_MEMORY(err, "a descriptor");
     }
     for (const struct ww_jnode *n = ww_jfirst(list); n && !rc; n = ww_jnext(n)) {
         rc = read_stack(n, &d->stacks[d->n_stacks++], err);
@@ -386,7 +386,7 @@ enum ww_err ww_descriptor_parse(const uint8_t *text, size_t len, const char *sou
 
     *out = NULL;
     if (!d) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory");
+        rc = WW_FAIL_MEMORY(err, "a descriptor");
         goto out;
     }
     ww_sha256_of(text, len, d->sha256);

@@ -264,8 +264,9 @@ enum ww_err ww_fact_u64(const struct ww_scope *scope, const char *name, uint64_t
     if (value.number < 0 || value.number > (double)WW_FACT_MAX ||
         value.number != trunc(value.number)) {
         return WW_FAIL(err, WW_E_CONFIG,
-                       "config.json: %s = %g (from %s) is no whole number in range", name,
-                       value.number, value.origin);
+                       "config.json: %s = %g (from %s), expected a whole number that is "
+                       "not negative",
+                       name, value.number, value.origin);
     }
     *out = (uint64_t)value.number;
     return WW_OK;

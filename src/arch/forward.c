@@ -22,9 +22,9 @@ static enum ww_err model_get(void *payload, uint32_t tensor, void **bytes,
     const struct ww_model *model = f->layout->model;
     void *own = ww_calloc(1, (size_t)model->tensors[tensor].n_bytes);
     if (!own) {
-        return WW_FAIL(err, WW_E_NOMEM, "no memory for tensor '%s' (%llu bytes)",
-                       model->tensors[tensor].name,
-                       (unsigned long long)model->tensors[tensor].n_bytes);
+        return WW_FAIL_MEMORY(err, "tensor '%s' (%llu bytes)",
+                              model->tensors[tensor].name,
+                              (unsigned long long)model->tensors[tensor].n_bytes);
     }
     enum ww_err rc = ww_model_read(model, tensor, own, err);
     if (rc) {
@@ -52,7 +52,7 @@ enum ww_err ww_forward_new(const struct ww_layout *layout,
     }
     struct ww_forward *f = ww_calloc(1, sizeof(*f));
     if (!f) {
-        return WW_FAIL(err, WW_E_NOMEM, "no memory for a forward pass");
+        return WW_FAIL_MEMORY(err, "a forward pass");
     }
     f->layout = layout;
     f->source =
@@ -208,7 +208,7 @@ enum ww_err ww_fw_stack(struct ww_forward *f, uint32_t stack, const uint32_t *to
     uint64_t *positions = ww_calloc(n, sizeof(*positions));
     enum ww_err rc = WW_OK;
     if (!positions) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "no memory for %zu positions", n);
+        rc = WW_FAIL_MEMORY(err, "%zu positions", n);
         goto out;
     }
     for (size_t t = 0; t < n; t++) {

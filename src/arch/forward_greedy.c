@@ -34,7 +34,7 @@ static enum ww_err past_init(const struct ww_layout *layout, uint32_t block,
     past->capacity = capacity;
     past->positions = ww_calloc(capacity, sizeof(*past->positions));
     if (!past->positions) {
-        return WW_FAIL(err, WW_E_NOMEM, "no memory for %zu positions", capacity);
+        return WW_FAIL_MEMORY(err, "%zu positions", capacity);
     }
     enum ww_err rc =
         ww_fw_alloc(&past->k, capacity, att->n_kv_heads * att->head_dim, err);
@@ -50,7 +50,7 @@ static enum ww_err pasts_new(const struct ww_layout *layout, const struct ww_sta
 {
     *out = ww_calloc(stack->n_blocks, sizeof(**out));
     if (!*out) {
-        return WW_FAIL(err, WW_E_NOMEM, "no memory for kept keys and values");
+        return WW_FAIL_MEMORY(err, "kept keys and values");
     }
     for (uint32_t b = 0; b < stack->n_blocks; b++) {
         enum ww_err rc =

@@ -26,7 +26,7 @@ static enum ww_err hold(struct ww_forward *f, uint32_t tensor, const void **byte
         size_t capacity = f->held_capacity ? 2 * f->held_capacity : 16;
         struct ww_fw_held *more = ww_realloc_array(f->held, capacity, sizeof(*more));
         if (!more) {
-            return WW_FAIL(err, WW_E_NOMEM, "no memory for the list of held tensors");
+            return WW_FAIL_MEMORY(err, "the list of held tensors");
         }
         f->held = more;
         f->held_capacity = capacity;
@@ -114,7 +114,7 @@ enum ww_err ww_fw_keep(struct ww_forward *f, uint64_t max_bytes, bool *kept,
         f->wide = ww_calloc(model->n_tensors, sizeof(*f->wide));
     }
     if (!f->wide) {
-        return WW_FAIL(err, WW_E_NOMEM, "no memory for the list of kept tensors");
+        return WW_FAIL_MEMORY(err, "the list of kept tensors");
     }
     for (uint32_t i = 0; i < model->n_tensors; i++) {
         if (f->wide[i] || !wanted(f->layout, i)) {
@@ -139,9 +139,8 @@ enum ww_err ww_fw_alloc(double **out, uint64_t rows, uint64_t cols, struct ww_er
         *out = ww_calloc((size_t)n, sizeof(double));
     }
     if (!*out) {
-        return WW_FAIL(err, WW_E_NOMEM,
-                       "no memory for activations of %llu x %llu doubles",
-                       (unsigned long long)rows, (unsigned long long)cols);
+        return WW_FAIL_MEMORY(err, "activations of %llu x %llu doubles",
+                              (unsigned long long)rows, (unsigned long long)cols);
     }
     return WW_OK;
 }

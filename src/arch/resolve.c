@@ -31,7 +31,7 @@ static enum ww_err allocate(struct ww_builder *b, struct ww_error *err)
         if (!l) {
             ww_free(impl);
         }
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory");
+        return WW_FAIL_MEMORY(err, "a layout");
     }
     for (uint32_t i = 0; i < n; i++) {
         l->bindings[i].block = WW_NONE;

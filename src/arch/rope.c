@@ -64,8 +64,7 @@ enum ww_err ww_rope_table_new(const struct ww_layout *layout,
     table = table_alloc(att, n);
     frequency = ww_calloc((size_t)att->rope.dims / 2, sizeof(*frequency));
     if (!table || !frequency) {
-        rc =
-            WW_FAIL(err, WW_E_NOMEM, "no memory for the rotary table of '%s'", att->name);
+        rc = WW_FAIL_MEMORY(err, "the rotary table of '%s'", att->name);
         goto out;
     }
     rc = ww_rope_frequencies(layout, att, sequence_length, frequency, &factor, err);

@@ -273,8 +273,7 @@ static enum ww_err attack(struct attack_run *run, const char *path, const char *
     if (!(weight_of(run->options) > 0 && weight_of(run->options) < 1)) {
         return WW_FAIL(
             err, WW_E_USAGE,
-            "a weight of %g for the locked model, expected one between 0 and 1, "
-            "both excluded",
+            "a weight of %g for the locked model, expected more than 0 and less than 1",
             run->options->weight);
     }
     if (out_path) {

@@ -21,7 +21,7 @@ enum ww_err ww_keyfile_check_private(int fd, const char *path, struct ww_error *
 
     if (fstat(fd, &st) != 0) {
         const int e = errno;
-        return WW_FAIL_SYS(err, WW_E_IO, e, "cannot look at '%s'", path);
+        return WW_FAIL_SYS(err, WW_E_IO, e, "cannot examine '%s'", path);
     }
     if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode)) {
         return WW_FAIL(err, WW_E_KEYFILE,

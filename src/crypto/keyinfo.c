@@ -158,7 +158,7 @@ static enum ww_err inspect_any(struct ww_secret *file, struct ww_key_info *info,
     } else {
         rc = WW_FAIL(
             err, WW_E_KEYFILE,
-            "not a key file, expected what 'weightward key' writes or a PEM file");
+            "not a key file; expected one that 'weightward key' wrote, or a PEM file");
     }
     ww_secret_close(file);
     return rc;

@@ -66,8 +66,10 @@ static enum ww_err add_link(struct walk *w, const char *name, unsigned depth,
         ww_chain_evidence_release(e);
         return n < WW_CHAIN_MAX_LINKS
                    ? WW_FAIL_MEMORY(err, "a chain")
-                   : WW_FAIL(err, WW_E_LIMIT, "a chain of more than %d models",
-                             WW_CHAIN_MAX_LINKS);
+                   : WW_FAIL(
+                         err, WW_E_LIMIT,
+                         "the chain has more than %d models, and is not followed further",
+                         WW_CHAIN_MAX_LINKS);
     }
     w->seen = seen;
     seen[n] = *e;
@@ -257,7 +259,8 @@ static enum ww_err walk_sources(struct walk *w, size_t link, unsigned depth,
         return note_root(w, &w->report->links[link], err);
     }
     if (depth >= WW_CHAIN_MAX_DEPTH) {
-        return WW_FAIL(err, WW_E_LIMIT, "a chain of more than %d steps",
+        return WW_FAIL(err, WW_E_LIMIT,
+                       "the chain has more than %d steps, and is not followed further",
                        WW_CHAIN_MAX_DEPTH);
     }
     for (size_t i = 0; i < w->seen[link].provenance.n_links && !rc; i++) {

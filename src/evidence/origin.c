@@ -83,7 +83,7 @@ static enum ww_err make(int dirfd, const char *name, const struct ww_oms *oms,
                               .files = files,
                               .n_files = oms->n_resources,
                               .external = write_external};
-    enum ww_err rc = files ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory");
+    enum ww_err rc = files ? WW_OK : WW_FAIL_MEMORY(err, "a statement of origin");
 
     for (size_t i = 0; i < oms->n_resources && !rc; i++) {
         files[i].name = oms->resources[i].path;

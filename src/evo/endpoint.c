@@ -213,11 +213,10 @@ static enum ww_err refuse(const struct ww_endpoint *e, const struct ww_http_repl
                          "it a key of this server, and of the model '%s'?",
                          name, e->member->url, e->member->key_file, reply->status,
                          e->member->model)
-                   : WW_FAIL(
-                         err, WW_E_KEY,
-                         "member '%s' refuses the key: none was given, see 'key_file' "
-                         "(status %u)",
-                         name, reply->status);
+                   : WW_FAIL(err, WW_E_KEY,
+                             "member '%s' wants a key and has none: name its file by "
+                             "'key_file' (status %u)",
+                             name, reply->status);
     case 404:
         return WW_FAIL(err, WW_E_NOTFOUND,
                        "member '%s' has no model '%s', or speaks another dialect%s", name,
@@ -227,7 +226,7 @@ static enum ww_err refuse(const struct ww_endpoint *e, const struct ww_http_repl
                        "member '%s' answers with status %u after %u %s%s%s", name,
                        reply->status, tries, word, words,
                        reply->status >= 300 && reply->status < 400
-                           ? ": it is elsewhere, and nobody follows; correct its 'url'"
+                           ? ": it redirects, which is not followed; correct its 'url'"
                            : "");
     }
 }

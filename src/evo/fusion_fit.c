@@ -319,13 +319,18 @@ static enum ww_err checked(struct fit *f, struct ww_error *err)
         rc = ww_rule_find(f->o->rule, &f->asked, err);
     }
     if (!rc && f->o->vocabulary && f->o->collect.level == WW_EVO_BYTES) {
-        rc = WW_FAIL(err, WW_E_USAGE, "a vocabulary is of tokens; bytes have their own");
+        rc = WW_FAIL(
+            err, WW_E_USAGE,
+            "a pool of bytes takes no vocabulary: there are 256 bytes; leave it out");
     }
     if (!rc && f->o->per_byte && f->o->collect.level != WW_EVO_OPTIONS) {
-        rc = WW_FAIL(err, WW_E_USAGE, "only scores of options are divided by lengths");
+        rc = WW_FAIL(err, WW_E_USAGE,
+                     "scores are divided by lengths where members are compared by "
+                     "options, and only there");
     }
     if (!rc && f->o->seed >> 53) {
-        rc = WW_FAIL(err, WW_E_USAGE, "a seed is below 2^53");
+        rc = WW_FAIL(err, WW_E_USAGE, "seed %llu is too large, expected less than 2^53",
+                     (unsigned long long)f->o->seed);
     }
     return rc;
 }

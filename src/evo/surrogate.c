@@ -65,7 +65,8 @@ static enum ww_err factor(struct normal *e, struct ww_error *err)
             }
             if (i == j && !(sum > 0)) {
                 return WW_FAIL(err, WW_E_NONFINITE,
-                               "scores without sense for a surrogate");
+                               "the points are too alike, or their scores too large, for "
+                               "a quadratic fit");
             }
             l[i * p + j] = i == j ? sqrt(sum) : sum / l[j * p + j];
         }

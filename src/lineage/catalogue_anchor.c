@@ -77,8 +77,10 @@ static enum ww_err read_rows(const struct ww_model *model, const struct ww_tenso
                            t->offset + a * step_of(t->shape[0]) * row_bytes, file->name,
                            err);
         if (!rc && ww_count_nonfinite(t->dtype, bytes, width) > 0) {
-            rc = WW_FAIL(err, WW_E_NONFINITE, "tensor '%s' of '%s' holds NaN or infinity",
-                         t->name, model->path);
+            rc = WW_FAIL(
+                err, WW_E_NONFINITE,
+                "tensor '%s' of '%s' holds NaN or infinity; repair the weights first",
+                t->name, model->path);
         }
         if (!rc) {
             ww_to_double(t->dtype, bytes, out + a * width, width);

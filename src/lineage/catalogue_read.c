@@ -149,8 +149,10 @@ static enum ww_err sketch_bytes(const struct job *job, const uint8_t *p, uint64_
     const uint64_t total = n / size;
 
     if (ww_count_nonfinite(job->t->dtype, p, (size_t)total) > 0) {
-        return WW_FAIL(err, WW_E_NONFINITE, "tensor '%s' of '%s' holds NaN or infinity",
-                       job->t->name, job->model->path);
+        return WW_FAIL(
+            err, WW_E_NONFINITE,
+            "tensor '%s' of '%s' holds NaN or infinity; repair the weights first",
+            job->t->name, job->model->path);
     }
     for (uint64_t at = 0; at < total; at += STRETCH) {
         const size_t count = (size_t)ww_min_u64(STRETCH, total - at);

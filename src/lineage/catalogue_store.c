@@ -24,7 +24,7 @@ enum ww_err ww_store_stamp(const struct ww_model *model, const char *place,
         struct stat st;
         uint8_t numbers[24];
         if (fstat(file->fd, &st) != 0) {
-            rc = WW_FAIL(err, WW_E_IO, "cannot look at '%s'", file->name);
+            rc = WW_FAIL(err, WW_E_IO, "cannot examine '%s'", file->name);
             break;
         }
         ww_put_u64le(numbers, (uint64_t)st.st_size);

@@ -58,8 +58,10 @@ static enum ww_err decode(const struct ww_gguf_shown *s, const struct ww_gguf_te
     }
     ww_gguf_to_float(t->type, room->bytes, blocks, room->values);
     if (ww_count_nonfinite(WW_DTYPE_F32, room->values + skip, *n) > 0) {
-        return WW_FAIL(err, WW_E_NONFINITE, "tensor '%s' of '%s' holds NaN or infinity",
-                       t->name, s->file.name);
+        return WW_FAIL(
+            err, WW_E_NONFINITE,
+            "tensor '%s' of '%s' holds NaN or infinity; repair the weights first",
+            t->name, s->file.name);
     }
     if (out->cells) {
         ww_gguf_cells(t->type, room->bytes, blocks, room->values, room->first,

@@ -102,8 +102,10 @@ static enum ww_err read_eight(const struct quantised *q, uint32_t tensor, uint64
         const double zero = s->zeros ? s->zeros[of] : 0;
         decode_one(t->dtype, bytes[e], zero, s->values[of], out, e);
         if (!out->cells && !isfinite(out->first[e])) {
-            rc = WW_FAIL(err, WW_E_NONFINITE, "tensor '%s' of '%s' holds NaN or infinity",
-                         t->name, q->model->path);
+            rc = WW_FAIL(
+                err, WW_E_NONFINITE,
+                "tensor '%s' of '%s' holds NaN or infinity; repair the weights first",
+                t->name, q->model->path);
         }
     }
     return rc;

@@ -126,8 +126,9 @@ enum ww_err ww_carry_init(struct ww_carry *c, const struct ww_gauge *gauge,
     }
     if (!ww_dtype_is_plain_float(t->dtype)) {
         return WW_FAIL(err, WW_E_QUANTISED,
-                       "tensor '%.160s' of the adapter is stored as %s", t->name,
-                       ww_dtype_name(t->dtype));
+                       "tensor '%.160s' of the adapter is stored as %s, expected BF16, "
+                       "F16, F32 or F64",
+                       t->name, ww_dtype_name(t->dtype));
     }
     if (!gauge->layout->bindings[target].ignored && !others_stay(c, w)) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
@@ -261,7 +262,9 @@ static enum ww_err carry_row(const struct carry_state *state, uint64_t row,
 
     if (!ww_row_gather(&state->gather, rows->perm && rows->neg[row], in, out)) {
         return WW_FAIL(err, WW_E_NONFINITE,
-                       "tensor '%.160s' of the adapter holds a NaN or an infinity", name);
+                       "tensor '%.160s' of the adapter holds NaN or infinity; repair the "
+                       "weights first",
+                       name);
     }
     if ((exp != 0 || state->gather.exp) && !ww_row_scale(&state->gather, exp, out, &at)) {
         return WW_FAIL(

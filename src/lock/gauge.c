@@ -143,7 +143,7 @@ static enum ww_err check_scalable(const struct ww_layout *layout, struct ww_erro
             return WW_FAIL(
                 err, WW_E_UNSUPPORTED,
                 "tensor '%s' is F16, where factors of two would leave the range: "
-                "lock it without them",
+                "lock without them (--no-scale)",
                 layout->model->tensors[t].name);
         }
     }

@@ -40,7 +40,8 @@ static enum ww_err load_part(const struct ww_bake_from *from, const struct ww_te
     }
     if (ww_count_nonfinite(t->dtype, bytes, n) > 0) {
         return WW_FAIL(err, WW_E_NONFINITE,
-                       "tensor '%.160s' of adapter '%s' holds a NaN or an infinity",
+                       "tensor '%.160s' of adapter '%s' holds NaN or infinity; repair "
+                       "the weights first",
                        t->name, from->adapter->path);
     }
     ww_to_double(t->dtype, bytes, out, n);
@@ -70,8 +71,9 @@ static enum ww_err check_plain(const struct ww_bake_from *from, const struct ww_
 {
     if (!ww_dtype_is_plain_float(t->dtype)) {
         return WW_FAIL(err, WW_E_QUANTISED,
-                       "tensor '%.160s' of adapter '%s' is stored as %s", t->name,
-                       from->adapter->path, ww_dtype_name(t->dtype));
+                       "tensor '%.160s' of adapter '%s' is stored as %s, expected BF16, "
+                       "F16, F32 or F64",
+                       t->name, from->adapter->path, ww_dtype_name(t->dtype));
     }
     if (t->n_elements > MAX_FACTOR_BYTES / sizeof(double)) {
         return WW_FAIL(err, WW_E_LIMIT,
@@ -376,9 +378,10 @@ static enum ww_err read_origin(const struct ww_bake_weight *weight, uint64_t fir
     rc = reader ? reader->read(reader->payload, at, room->bytes, n * width, err)
                 : ww_pread_full(file->fd, room->bytes, n * width, at, file->name, err);
     if (!rc && ww_count_nonfinite(t->dtype, room->bytes, n) > 0) {
-        rc = WW_FAIL(err, WW_E_NONFINITE,
-                     "tensor '%.160s' of '%s' holds a NaN or an infinity", t->name,
-                     from->base->path);
+        rc = WW_FAIL(
+            err, WW_E_NONFINITE,
+            "tensor '%.160s' of '%s' holds NaN or infinity; repair the weights first",
+            t->name, from->base->path);
     }
     if (!rc) {
         ww_to_double(t->dtype, room->bytes, room->rows, n);

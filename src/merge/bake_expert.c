@@ -85,7 +85,8 @@ enum ww_err ww_bake_expert_check(struct ww_bake_weight *weight, struct ww_error 
     if (!ww_dtype_is_plain_float(a->tensor->dtype) ||
         !ww_dtype_is_plain_float(b->tensor->dtype)) {
         return WW_FAIL(err, WW_E_QUANTISED,
-                       "factors of '%.160s' in adapter '%s' are stored as %s and %s",
+                       "factors of '%.160s' in adapter '%s' are stored as %s and %s, "
+                       "expected BF16, F16, F32 or F64",
                        expert->name, adapter->path, ww_dtype_name(a->tensor->dtype),
                        ww_dtype_name(b->tensor->dtype));
     }
@@ -128,7 +129,8 @@ static enum ww_err pick(const struct ww_bake_weight *weight, uint64_t first, uin
         }
         if (!rc && ww_count_nonfinite(b->dtype, bytes, n_values) > 0) {
             rc = WW_FAIL(err, WW_E_NONFINITE,
-                         "tensor '%.160s' of adapter '%s' holds a NaN or an infinity",
+                         "tensor '%.160s' of adapter '%s' holds NaN or infinity; repair "
+                         "the weights first",
                          b->name, weight->from->adapter->path);
         }
         if (!rc) {

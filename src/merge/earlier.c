@@ -131,7 +131,7 @@ static enum ww_err read_base(struct ww_merge_earlier *e, struct ww_error *err)
             rc = malformed(e, "it was merged by slices", err);
         } else {
             e->base_name = ww_strdup(base->text);
-            rc = e->base_name ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory");
+            rc = e->base_name ? WW_OK : WW_FAIL_MEMORY(err, "the record of a merge");
         }
     }
     ww_recipe_release(&file);

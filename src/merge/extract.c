@@ -314,7 +314,7 @@ enum ww_err ww_extract_scratch(const char *out_path, int *fd, struct ww_error *e
     if (*fd < 0) {
         const int e = errno;
         rc = WW_FAIL_SYS(err, ww_err_from_errno(e), e,
-                         "cannot make a nameless file in '%s'", slash ? base : ".");
+                         "cannot make an unnamed file in '%s'", slash ? base : ".");
     }
     ww_free(base);
     return rc;

@@ -38,8 +38,9 @@ enum ww_err ww_pair_open(const struct ww_model *base, const struct ww_model *mod
         return a->dtype == b->dtype
                    ? WW_OK
                    : WW_FAIL(err, WW_E_QUANTISED,
-                             "tensor '%.160s' is stored as %s and as %s", a->name,
-                             ww_dtype_name(a->dtype), ww_dtype_name(b->dtype));
+                             "tensor '%.160s' is stored as %s and as %s, expected BF16, "
+                             "F16, F32 or F64 in both models",
+                             a->name, ww_dtype_name(a->dtype), ww_dtype_name(b->dtype));
     }
     if (a->n_elements > MOST_ELEMENTS) {
         return WW_FAIL(err, WW_E_LIMIT, "tensor '%.160s' has %llu elements", a->name,

@@ -213,7 +213,8 @@ static enum ww_err check_one(const struct ww_build_model *m, const struct lock_f
     }
     if (strcmp(f->descriptor_sha256, facts->descriptor_sha256) != 0) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "models '%s' and '%s' were locked by different descriptors",
+                       "models '%s' and '%s' were locked by different descriptors; give "
+                       "their keys by --unlock-with",
                        first->text, m->text);
     }
     return WW_OK;

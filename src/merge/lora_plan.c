@@ -116,9 +116,11 @@ static enum ww_err compare(struct ww_lora_job *job, struct ww_error *err)
     for (uint32_t i = 1; i < job->n_inputs; i++) {
         const struct ww_adapter *other = job->inputs[i].adapter;
         if (first->fan_in_fan_out != other->fan_in_fan_out) {
-            return WW_FAIL(err, WW_E_UNRELATED,
-                           "adapters '%s' and '%s' differ in fan_in_fan_out",
-                           job->inputs[0].text, job->inputs[i].text);
+            return WW_FAIL(
+                err, WW_E_UNRELATED,
+                "adapters '%s' and '%s' differ in fan_in_fan_out: one is of layers that "
+                "store their weights transposed, so they are not of one base",
+                job->inputs[0].text, job->inputs[i].text);
         }
         if (first->base && other->base && !job->work->options->allow_mixed &&
             strcasecmp(ww_path_base(first->base), ww_path_base(other->base)) != 0) {

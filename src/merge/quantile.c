@@ -342,8 +342,8 @@ enum ww_err ww_quantiles_passed(struct ww_quantiles *q, struct ww_merge_job *job
     }
     if (q->unordered) {
         return WW_FAIL(err, WW_E_NONFINITE,
-                       "what is compared over the whole model is not a number at some "
-                       "weights, which are too large; merge by another method");
+                       "some weights are too large to compare over the whole model: a "
+                       "difference or its size is not finite; merge by another method");
     }
     for (uint32_t c = 0; c < q->n_cuts; c++) {
         *again = *again || (!q->cuts[c].done && q->n > 0);

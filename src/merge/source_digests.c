@@ -54,7 +54,7 @@ static enum ww_err state_of(int fd, const char *name, struct stat *st, char *out
                             struct ww_error *err)
 {
     if (fstat(fd, st) != 0) {
-        return WW_FAIL_SYS(err, WW_E_IO, errno, "cannot look at '%s'", name);
+        return WW_FAIL_SYS(err, WW_E_IO, errno, "cannot examine '%s'", name);
     }
     ww_file_state(st, out);
     return WW_OK;

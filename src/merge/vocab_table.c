@@ -182,7 +182,7 @@ static enum ww_err open_unnamed(struct ww_build *build, int *out, struct ww_erro
         fd = memfd_create("weightward-vocabulary", MFD_CLOEXEC);
     }
     if (fd < 0) {
-        return WW_FAIL(err, WW_E_IO, "cannot make a temporary file for a vocabulary");
+        return WW_FAIL(err, WW_E_IO, "cannot make an unnamed file for a vocabulary");
     }
     *out = fd;
     return ww_build_own_fd(build, fd, err);

@@ -362,8 +362,9 @@ enum ww_err ww_adapter_read(const struct ww_adapter *adapter, const struct ww_te
     *out = NULL;
     if (!ww_dtype_is_plain_float(t->dtype)) {
         return WW_FAIL(err, WW_E_QUANTISED,
-                       "tensor '%.160s' of adapter '%s' is stored as %s", t->name,
-                       adapter->path, ww_dtype_name(t->dtype));
+                       "tensor '%.160s' of adapter '%s' is stored as %s, expected BF16, "
+                       "F16, F32 or F64",
+                       t->name, adapter->path, ww_dtype_name(t->dtype));
     }
     if (t->n_elements > MAX_READ_BYTES / sizeof(double)) {
         return WW_FAIL(err, WW_E_LIMIT,
@@ -380,7 +381,8 @@ enum ww_err ww_adapter_read(const struct ww_adapter *adapter, const struct ww_te
                        err);
     if (!rc && ww_count_nonfinite(t->dtype, bytes, t->n_elements) > 0) {
         rc = WW_FAIL(err, WW_E_NONFINITE,
-                     "tensor '%.160s' of adapter '%s' holds a NaN or an infinity",
+                     "tensor '%.160s' of adapter '%s' holds NaN or infinity; repair the "
+                     "weights first",
                      t->name, adapter->path);
     }
     if (!rc) {

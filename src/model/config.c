@@ -147,7 +147,7 @@ enum ww_err ww_config_parse(const uint8_t *text, size_t len, struct ww_config **
     *out = NULL;
     struct ww_config *config = ww_calloc(1, sizeof(*config));
     if (!config) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "'config.json': out of memory");
+        rc = WW_FAIL_MEMORY(err, "'config.json'");
         goto out;
     }
     rc = ww_json_parse(text, len, &ww_json_limits_config, &config->json, err);

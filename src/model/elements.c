@@ -32,8 +32,9 @@ enum ww_err ww_elements_finite(const struct ww_model *model, uint32_t tensor,
     return ww_count_nonfinite(t->dtype, bytes, n) == 0
                ? WW_OK
                : WW_FAIL(err, WW_E_NONFINITE,
-                         "tensor '%.160s' of '%s' holds a NaN or an infinity", t->name,
-                         model->path);
+                         "tensor '%.160s' of '%s' holds NaN or infinity; repair the "
+                         "weights first",
+                         t->name, model->path);
 }
 
 enum ww_err ww_elements_widen(const struct ww_model *model, uint32_t tensor,

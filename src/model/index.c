@@ -109,7 +109,7 @@ enum ww_err ww_index_check(const struct ww_index *index, const char *name,
     enum ww_err rc = WW_OK;
     uint8_t *mapped = ww_calloc(model->n_tensors, 1);
     if (!mapped) {
-        return WW_FAIL(err, WW_E_NOMEM, "'%s': out of memory for checking it", name);
+        return WW_FAIL_MEMORY(err, "checking '%s'", name);
     }
     for (const struct ww_jnode *n = ww_jfirst(index->map); n; n = ww_jnext(n)) {
         const char *file = "";

@@ -128,14 +128,14 @@ static enum ww_err reserve(struct ww_names *names, size_t n, struct ww_error *er
     }
     const char **items = ww_realloc_array(names->items, n_slots / 2, sizeof(*items));
     if (!items) {
-        return WW_FAIL(err, WW_E_NOMEM, "table of %zu names: out of memory", n);
+        return WW_FAIL_MEMORY(err, "a table of %zu names", n);
     }
     names->items = items;
     wide.items = items;
     wide.n_slots = n_slots;
     wide.slots = ww_calloc(n_slots, sizeof(*wide.slots));
     if (!wide.slots) {
-        return WW_FAIL(err, WW_E_NOMEM, "table of %zu names: out of memory", n);
+        return WW_FAIL_MEMORY(err, "a table of %zu names", n);
     }
     if (names->n_slots == 0) {
         draw_key(&wide);

@@ -248,8 +248,7 @@ static enum ww_err next_tensor(struct st_parse *p, struct ww_st_tensor **out,
         size_t wide = p->capacity ? 2 * p->capacity : FIRST_CAPACITY;
         struct ww_st_tensor *moved = ww_realloc_array(h->tensors, wide, sizeof(*moved));
         if (!moved) {
-            return WW_FAIL(err, WW_E_NOMEM, "'%s': out of memory for %zu tensors",
-                           p->text.file, wide);
+            return WW_FAIL_MEMORY(err, "%zu tensors of '%s'", wide, p->text.file);
         }
         h->tensors = moved;
         p->capacity = wide;
@@ -448,7 +447,7 @@ enum ww_err ww_st_parse(const uint8_t *json, uint64_t n, uint64_t data_bytes,
     }
     out->names = ww_alloc_aligned(sizeof(void *), (size_t)n + WW_ST_SLACK);
     if (!out->names) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "'%s': out of memory for the header", name);
+        rc = WW_FAIL_MEMORY(err, "the header of '%s'", name);
         goto out;
     }
     p.text = (struct ww_st_text){

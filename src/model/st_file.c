@@ -63,7 +63,7 @@ static enum ww_err read_header(struct ww_st_file *out, const char *name,
     }
     out->header = ww_alloc_aligned(sizeof(void *), (size_t)out->header_bytes);
     if (!out->header) {
-        return WW_FAIL(err, WW_E_NOMEM, "'%s': out of memory for the header", name);
+        return WW_FAIL_MEMORY(err, "the header of '%s'", name);
     }
     rc = ww_pread_full(out->fd, out->header, (size_t)out->header_bytes, 0, name, err);
     if (rc) {
@@ -98,7 +98,7 @@ enum ww_err ww_st_file_of(int fd, const char *name, struct ww_st_file *out,
     out->fd = fd;
     if (fstat(fd, &out->st) != 0) {
         const int e = errno;
-        rc = WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot look at '%s'", name);
+        rc = WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot examine '%s'", name);
     }
     if (!rc) {
         rc = read_header(out, name, err);

@@ -80,8 +80,7 @@ static enum ww_err sort_tensors(struct ww_st_header *header, const char *file,
     struct sort_key *keys = ww_calloc(n, sizeof(*keys));
     struct ww_st_tensor *sorted = ww_calloc(n, sizeof(*sorted));
     if (!keys || !sorted) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "'%s': out of memory for sorting %lu tensors", file,
-                     (unsigned long)n);
+        rc = WW_FAIL_MEMORY(err, "sorting %lu tensors of '%s'", (unsigned long)n, file);
         goto out;
     }
     for (uint32_t i = 0; i < n; i++) {

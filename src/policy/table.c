@@ -171,7 +171,10 @@ static enum ww_err read_revoked(struct ww_table *table, const struct ww_jnode *n
         const char *kind = NULL;
         enum ww_err rc = ww_read_name(&at, r, "kind", false, &kind, err);
         if (!rc && !ww_revoked_parse(kind, &to->kind)) {
-            rc = WW_FAIL(err, WW_E_POLICY, "revoked: kind '%.40s' is unknown", kind);
+            rc = WW_FAIL(err, WW_E_POLICY,
+                         "revoked: kind '%.40s' is unknown, expected key, model, "
+                         "attestation or policy",
+                         kind);
         }
         if (!rc) {
             rc = ww_read_name(&at, r, "id", false, &to->id, err);

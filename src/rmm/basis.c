@@ -199,9 +199,10 @@ enum ww_err ww_basis_make(struct ww_member *members, size_t n, const char *name,
 {
     struct ww_basis_making x = {
         .members = members, .n = n, .options = options, .fd = scratch};
-    enum ww_err rc = n < 2 ? WW_FAIL(err, WW_E_UNSUPPORTED,
-                                     "there are not two adapters to share anything")
-                           : make(&x, err);
+    enum ww_err rc = n < 2
+                         ? WW_FAIL(err, WW_E_UNSUPPORTED,
+                                   "at least two adapters share something, found %zu", n)
+                         : make(&x, err);
 
     memset(out, 0, sizeof(*out));
     for (uint32_t k = 0; k < x.n_modules && !rc; k++) {

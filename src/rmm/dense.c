@@ -189,7 +189,9 @@ enum ww_err ww_dense_fit(const struct ww_dense_input *in, double bound,
 
     memset(out, 0, sizeof(*out));
     if (!isfinite(sd)) {
-        return WW_FAIL(err, WW_E_NONFINITE, "a change that is no finite number");
+        return WW_FAIL(err, WW_E_NONFINITE,
+                       "the change from the base is NaN or infinite; repair the weights "
+                       "of both first");
     }
     for (unsigned i = 0; i < MAX_TRIES && sd > 0 && (float)cell > 0; i++) {
         try_cell(in, cell, out);

@@ -81,7 +81,10 @@ enum ww_err ww_pack_head_parse(const uint8_t *bytes, size_t len, uint64_t file_b
         return WW_FAIL(err, WW_E_MALFORMED, "package '%s': its head is damaged", name);
     }
     if (ww_get_u32le(bytes + AT_FLAGS) != 0) {
-        return WW_FAIL(err, WW_E_VERSION, "package '%s' has unknown flags", name);
+        return WW_FAIL(err, WW_E_VERSION,
+                       "package '%s' has flags that this version does not know; use a "
+                       "newer weightward",
+                       name);
     }
     out->manifest_offset = ww_get_u64le(bytes + AT_OFFSET);
     out->manifest_bytes = ww_get_u64le(bytes + AT_MANIFEST);

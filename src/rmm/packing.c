@@ -52,12 +52,13 @@ static enum ww_err check(const struct ww_packing *p, struct ww_error *err)
     }
     if (p->options->budget > 0 && p->options->inverses) {
         return WW_FAIL(err, WW_E_USAGE,
-                       "what a merge says of its sources is exact; no budget with it");
+                       "sources that come back out of a merge are packed exactly; leave "
+                       "the budget out");
     }
     if (p->options->inverses && (!p->options->base || p->options->error != 0)) {
         return WW_FAIL(err, WW_E_USAGE,
-                       "what a merge says of its sources is exact, and the merge is the "
-                       "base; name it as that");
+                       "sources that come back out of a merge are packed exactly, with "
+                       "the merge as their base; leave the error out and name it");
     }
     if (n > WW_PACK_MAX_MEMBERS) {
         return WW_FAIL(err, WW_E_LIMIT, "%zu members, at most %d fit in a package", n,

@@ -26,10 +26,9 @@ enum ww_err ww_packing_group_check(const struct ww_packing *p, struct ww_error *
         return WW_OK;
     }
     if (o->inverses || (o->error != 0 && (o->codec == WW_PACK_ROWS || o->residual))) {
-        return WW_FAIL(
-            err, WW_E_USAGE,
-            "directions of rows say how close adapters come back; no error and "
-            "no merge with them");
+        return WW_FAIL(err, WW_E_USAGE,
+                       "adapters that share rows come back as near as the number of "
+                       "directions lets them; leave the error and the merge out");
     }
     if ((o->directions == 0) == (o->budget == 0)) {
         return WW_FAIL(err, WW_E_USAGE,

@@ -273,7 +273,9 @@ enum ww_err ww_peek_read(struct ww_peek *p, uint32_t tensor, double **out,
 
     *out = NULL;
     if (!ww_dtype_is_plain_float(t->dtype)) {
-        return WW_FAIL(err, WW_E_QUANTISED, "tensor '%.160s' of member '%s' is %s",
+        return WW_FAIL(err, WW_E_QUANTISED,
+                       "tensor '%.160s' of member '%s' is stored as %s, expected BF16, "
+                       "F16, F32 or F64",
                        t->name, p->run.view.member->name, ww_dtype_name(t->dtype));
     }
     if (t->n_elements > MAX_READ_BYTES / sizeof(double)) {
@@ -291,7 +293,8 @@ enum ww_err ww_peek_read(struct ww_peek *p, uint32_t tensor, double **out,
         n /= ww_dtype_bits(t->dtype) / 8;
         if (!rc && ww_count_nonfinite(t->dtype, p->bytes, n) > 0) {
             rc = WW_FAIL(err, WW_E_NONFINITE,
-                         "tensor '%.160s' of member '%s' holds a NaN or an infinity",
+                         "tensor '%.160s' of member '%s' holds NaN or infinity; repair "
+                         "the weights first",
                          t->name, p->run.view.member->name);
         }
         if (!rc) {

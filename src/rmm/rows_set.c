@@ -24,7 +24,7 @@ enum ww_err ww_rows_set_add(struct ww_rows_set *t, struct ww_peek *peek,
 static const char *why_not(const struct ww_rows_set *t, const size_t *n_pairs)
 {
     if (t->n < 2) {
-        return "there are not two adapters to be taken together";
+        return "one adapter alone shares nothing; name at least two";
     }
     for (size_t i = 0; i < t->n; i++) {
         if (n_pairs[i] == 0 || n_pairs[i] != n_pairs[0]) {

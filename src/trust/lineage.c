@@ -170,7 +170,8 @@ static enum ww_err new_node(struct lineage *l, const char *name, struct node **o
     struct node *node = NULL;
 
     if (l->n_nodes >= WW_FACTS_MAX_ANCESTORS) {
-        return WW_FAIL(err, WW_E_LIMIT, "a model with more than %d ancestors",
+        return WW_FAIL(err, WW_E_LIMIT,
+                       "the model has more than %d ancestors, and is not judged",
                        WW_FACTS_MAX_ANCESTORS);
     }
     node = ww_calloc(1, sizeof(*node));
@@ -326,7 +327,8 @@ static enum ww_err walk(struct lineage *l, const struct ww_provenance_view *view
     enum ww_err rc = WW_OK;
 
     if (depth >= WW_CHAIN_MAX_DEPTH) {
-        return WW_FAIL(err, WW_E_LIMIT, "a chain of more than %d steps",
+        return WW_FAIL(err, WW_E_LIMIT,
+                       "the chain has more than %d steps, and is not followed further",
                        WW_CHAIN_MAX_DEPTH);
     }
     for (size_t i = 0; i < view->n_links && !rc; i++) {

@@ -28,8 +28,11 @@ static enum ww_err read_may_sign(const struct ww_reading *at, const struct ww_jn
     for (size_t i = 0; i < list.n && !rc; i++) {
         enum ww_signed_kind kind;
         if (!ww_signed_parse(list.items[i], &kind)) {
-            return WW_FAIL(err, WW_E_POLICY, "%s: payload type '%.80s' is unknown",
-                           at->what, list.items[i]);
+            return WW_FAIL(
+                err, WW_E_POLICY,
+                "%s: payload type '%.80s' is unknown, expected one of "
+                "application/vnd.weightward....+json or application/vnd.in-toto+json",
+                at->what, list.items[i]);
         }
         *out |= 1u << kind;
     }
@@ -235,7 +238,10 @@ static enum ww_err read_revocation(struct ww_root *root, const struct ww_jnode *
         rc = ww_read_name(&at, node, "kind", false, &kind, err);
     }
     if (!rc && !ww_revoked_parse(kind, &to->kind)) {
-        rc = WW_FAIL(err, WW_E_POLICY, "%s: kind '%.40s' is unknown", at.what, kind);
+        rc = WW_FAIL(
+            err, WW_E_POLICY,
+            "%s: kind '%.40s' is unknown, expected key, model, attestation or policy",
+            at.what, kind);
     }
     if (!rc) {
         rc = ww_read_name(&at, node, "id", false, &to->id, err);

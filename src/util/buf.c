@@ -40,7 +40,8 @@ void ww_buf_clear(struct ww_buf *buf)
 enum ww_err ww_buf_reserve(struct ww_buf *buf, size_t extra, struct ww_error *err)
 {
     if (buf->len > buf->max || extra > buf->max - buf->len || buf->max == SIZE_MAX) {
-        return WW_FAIL(err, WW_E_LIMIT, "%zu bytes and %zu more exceed the limit of %zu",
+        return WW_FAIL(err, WW_E_LIMIT,
+                       "a text of %zu bytes would grow by %zu beyond its limit of %zu",
                        buf->len, extra, buf->max);
     }
     size_t need = buf->len + extra + 1;

@@ -283,8 +283,7 @@ static enum ww_err check_free(int dirfd, const char *name, bool replace,
     return replace || fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0
                ? WW_OK
                : WW_FAIL(err, WW_E_EXISTS,
-                         "file '%s' exists; remove it first or choose another name",
-                         name);
+                         "'%s' exists; choose another name or remove it", name);
 }
 
 /* Who waited for another writer finds what that one wrote. */

@@ -75,8 +75,8 @@ enum ww_err ww_path_check_new(const char *path, struct ww_error *err)
     struct stat st;
 
     if (lstat(path, &st) == 0) {
-        return WW_FAIL(err, WW_E_EXISTS,
-                       "output '%s' exists; choose a name that does not", path);
+        return WW_FAIL(err, WW_E_EXISTS, "'%s' exists; choose another name or remove it",
+                       path);
     }
     return WW_OK;
 }

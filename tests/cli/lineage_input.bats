@@ -66,9 +66,9 @@ PY
 
 @test "a value that is no number is refused by the tensor's name" {
     rewrite nan 'd[1000:1002] = b"\xc0\x7f"'
-    refused 3 "tensor '.*' of 'nan' holds a NaN" decompose nan
+    refused 3 "tensor '.*' of 'nan' holds NaN or infinity; repair the weights first" decompose nan
     rewrite infinite 'd[1000:1002] = b"\x80\x7f"'
-    refused 3 "tensor '.*' of 'infinite' holds a NaN or an infinity" decompose infinite
+    refused 3 "tensor '.*' of 'infinite' holds NaN or infinity; repair the weights first" decompose infinite
 }
 
 # gguf FILE KEYS TENSORS TAIL: Python expressions of bytes, with counts as given.

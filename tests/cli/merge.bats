@@ -173,7 +173,7 @@ YML
     refused 3 "weight is 'high', a number is expected" "$WW" merge bad.yml out
     printf 'a: [1\n' >bad.yml
     refused 3 "recipe 'bad.yml' line 2" "$WW" merge bad.yml out
-    refused 4 "output 'base' exists" "$WW" merge recipe.yml base
+    refused 4 "'base' exists; choose another name or remove it" "$WW" merge recipe.yml base
     refused 2 "lies inside the model" "$WW" merge recipe.yml base/out
     refused 2 "a recipe and an output folder are needed" "$WW" merge recipe.yml
     refused 2 "writes nothing" "$WW" merge --rederive base --sign x

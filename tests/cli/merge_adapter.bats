@@ -96,7 +96,7 @@ adapter() {
     adapter nan ''
     printf '\0\0\300\177' | dd of=nan/adapter_model.safetensors bs=1 conv=notrunc status=none \
         seek=$(($(stat -c %s nan/adapter_model.safetensors) - 4))
-    refused 3 "holds a NaN" "$WW" merge nan.yml out
+    refused 3 "holds NaN or infinity; repair the weights first" "$WW" merge nan.yml out
     nothing_written out
 }
 

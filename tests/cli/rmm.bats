@@ -533,7 +533,7 @@ assert a["cosines"] and min(a["cosines"]) > 0.999999, a["cosines"]
     diff -r out more
     refused 3 "expected 1 to 1" "$WW" rmm rows p.pkg x --directions 2
     refused 3 "one direction of 2 adapters takes" "$WW" rmm rows p.pkg x --budget 1000
-    refused 6 "two adapters" "$WW" rmm rows p.pkg x rev --directions 1
+    refused 6 "one adapter alone shares nothing; name at least two" "$WW" rmm rows p.pkg x rev --directions 1
     refused 6 "no adapter" "$WW" rmm rows p.pkg x full --directions 1
     refused 2 "say --directions" "$WW" rmm rows p.pkg x
     "$WW" extract "$FAMILY/base" "$FAMILY/expert-rev" thin --rank 2 --portable -q

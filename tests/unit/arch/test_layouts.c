@@ -642,7 +642,7 @@ static void rotary_dimensions_and_groups_of_experts_must_fit(void **state)
     refused(CONFIG(", \"head_dim\": 6"), "24,10", "0.q",
             STACK("\"rope\": \"'half'\", \"rope_dims\": 3",
                   "[\"q\", \"self.q\", \"q\", \"res'\"]"),
-            WW_E_CONFIG, "3 rotary dimensions do not fit a head of 6");
+            WW_E_CONFIG, "3 rotary dimensions in a head of 6, expected an even number");
     /* A third expert from a group of two would be one of those that are masked. */
     refused(CONFIG(", \"num_local_experts\": 4, \"num_experts_per_tok\": 3,"
                    " \"n_group\": 2, \"topk_group\": 1"),
