@@ -223,15 +223,20 @@ static enum ww_err stretch(const struct rope_input *in, double trained, double *
     return rc;
 }
 
+/* The length that it was trained with, and by how much that is exceeded. */
+static enum ww_err lengths(const struct rope_input *in, double *trained, double *scale,
+                           struct ww_error *err)
+{
+    enum ww_err rc = original_length(in, trained, err);
+    return rc ? rc : stretch(in, *trained, scale, err);
+}
+
 static enum ww_err rope_yarn(const struct rope_input *in, double *frequency,
                              double *factor, struct ww_error *err)
 {
     double trained = 1;
     double scale = 1;
-    enum ww_err rc = original_length(in, &trained, err);
-    if (!rc) {
-        rc = stretch(in, trained, &scale, err);
-    }
+    enum ww_err rc = lengths(in, &trained, &scale, err);
     if (rc) {
         return rc;
     }
@@ -269,10 +274,7 @@ static enum ww_err rope_longrope(const struct rope_input *in, double *frequency,
 {
     double trained = 1;
     double scale = 1;
-    enum ww_err rc = original_length(in, &trained, err);
-    if (!rc) {
-        rc = stretch(in, trained, &scale, err);
-    }
+    enum ww_err rc = lengths(in, &trained, &scale, err);
     if (rc) {
         return rc;
     }

@@ -3,6 +3,7 @@
 #include "rmm/pack_folder.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -53,20 +54,33 @@ bool ww_pack_folder_wants(const struct ww_pack_manifest *manifest, const char *n
     return false;
 }
 
+/* A descriptor of its own, since a listing has a place in it. */
+static enum ww_err open_listing(const struct ww_pack_file *f, DIR **out,
+                                struct ww_error *err)
+{
+    const int copy = openat(f->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    *out = copy < 0 ? NULL : fdopendir(copy);
+    if (*out) {
+        return WW_OK;
+    }
+    const int e = errno;
+    if (copy >= 0) {
+        close(copy);
+    }
+    return WW_FAIL_SYS(err, WW_E_IO, e, "cannot read folder '%s'", f->path);
+}
+
 enum ww_err ww_pack_folder_foreign(const struct ww_pack_file *f, uint64_t *n,
                                    char **first, struct ww_error *err)
 {
-    const int copy = openat(f->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-    enum ww_err rc = WW_OK;
+    DIR *dir = NULL;
+    enum ww_err rc = open_listing(f, &dir, err);
 
     *n = 0;
     *first = NULL;
-    if (!dir) {
-        if (copy >= 0) {
-            close(copy);
-        }
-        return WW_FAIL(err, WW_E_IO, "cannot read folder '%s'", f->path);
+    if (rc) {
+        return rc;
     }
     for (struct dirent *e = readdir(dir); e && !rc; e = readdir(dir)) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
@@ -89,15 +103,11 @@ enum ww_err ww_pack_folder_foreign(const struct ww_pack_file *f, uint64_t *n,
 
 enum ww_err ww_pack_folder_alone(const struct ww_pack_file *f, struct ww_error *err)
 {
-    const int copy = openat(f->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-    enum ww_err rc = WW_OK;
+    DIR *dir = NULL;
+    enum ww_err rc = open_listing(f, &dir, err);
 
-    if (!dir) {
-        if (copy >= 0) {
-            close(copy);
-        }
-        return WW_FAIL(err, WW_E_IO, "cannot read folder '%s'", f->path);
+    if (rc) {
+        return rc;
     }
     for (struct dirent *e = readdir(dir); e && !rc; e = readdir(dir)) {
         if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
