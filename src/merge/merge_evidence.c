@@ -36,7 +36,7 @@ static enum ww_err add_statement(const struct ww_merge_folder_run *run,
     return rc;
 }
 
-static void describe(const struct ww_merge_tensor *t, struct ww_tensor *out)
+void ww_merge_tensor_describe(const struct ww_merge_tensor *t, struct ww_tensor *out)
 {
     *out = (struct ww_tensor){
         .name = t->name, .dtype = t->dtype, .rank = t->rank, .n_elements = 1};
@@ -58,7 +58,7 @@ static enum ww_err write_tensors(struct ww_merge_folder_run *run, struct ww_erro
 
     ww_buf_init(&payload, ww_json_limits_bundle.max_bytes);
     for (uint32_t i = 0; i < plan->n_tensors && !rc; i++) {
-        describe(&plan->tensors[i], &tensors[i]);
+        ww_merge_tensor_describe(&plan->tensors[i], &tensors[i]);
     }
     if (!rc) {
         rc = ww_tensors_statement_of(

@@ -20,6 +20,9 @@ struct ww_merge_folder_run {
     uint8_t tree[WW_SHA256_BYTES];
 };
 
+/** A tensor of a checked plan as a model would have it; borrows its name. */
+void ww_merge_tensor_describe(const struct ww_merge_tensor *t, struct ww_tensor *out);
+
 /** All small files that the merge writes about itself, by digests of what was written.
  * The files of run and its root and tree are set. */
 enum ww_err ww_merge_write_evidence(struct ww_merge_folder_run *run,
