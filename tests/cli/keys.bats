@@ -39,7 +39,7 @@ load helper
     "$WW" key new lock --out up --purpose lock --no-passphrase -q
     "$WW" lock model locked3 --key up -q
     refused 5 "bound to locking" "$WW" unlock locked3 out --key up
-    refused 2 "purposes are" "$WW" key new lock --out x --purpose both --no-passphrase
+    refused 2 "purpose takes any, lock or unlock, not 'both'" "$WW" key new lock --out x --purpose both --no-passphrase
     refused 2 "bind needs" "$WW" key bind free --out x --no-passphrase
     nothing_written out
 }

@@ -131,7 +131,8 @@ PY
     refused 2 "inside the model" "$WW" rmm unpack p.pkg caesar in/base/out --base in/base
     refused 1 "packages hold theirs: 'weightward rmm verify'" "$WW" verify p.pkg --key me.pub
     diff -r "$FAMILY/base" in/base
-    refused 2 "the commands are" "$WW" rmm merge x.pkg
+    refused 2 "unknown word 'merge'; known are: pack, add" "$WW" rmm merge x.pkg
+    refused 2 "unknown word 'frob'" "$WW" rmm frob
     refused 2 "the form is" "$WW" rmm unpack p.pkg
     refused 2 "does nothing with --key" "$WW" rmm unpack p.pkg rev out --key me.pub
     refused 2 "does nothing with --at-least" "$WW" rmm list p.pkg --at-least 2

@@ -139,7 +139,7 @@ make_sealed() {
     refused 2 "takes no --key" "$WW" lock model out --level sealed --to alice.pub --key lock
     refused 2 "cannot be resumed" "$WW" lock model out --level sealed --to alice.pub --resume
     refused 2 "are the same" "$WW" lock model out --level sealed --to alice.pub --to alice.pub
-    refused 2 "level is exact, dense or sealed" "$WW" lock model out --level best --key lock
+    refused 2 "level takes exact, dense or sealed, not 'best'" "$WW" lock model out --level best --key lock
     refused 2 "goes with --level sealed" "$WW" lock model out --to alice.pub --key lock
     nothing_written out
     "$WW" lock model sealed --level sealed --to alice.pub -q

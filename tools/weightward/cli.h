@@ -50,6 +50,13 @@ int cli_refuse_idle(const char *verb, const char *word, const struct poptOption 
 /** Print "weightward VERB: what" for a wrong combination of options; CLI_USAGE. */
 int cli_usage(const char *verb, const char *what);
 
+/** Print "weightward VERB: what takes KNOWN, not 'given'"; CLI_USAGE. known: "a, b or c".
+ */
+int cli_choice(const char *verb, const char *what, const char *known, const char *given);
+
+/** Print "weightward VERB: unknown word 'word'; known are: ..."; CLI_USAGE. */
+int cli_unknown_word(const char *verb, const char *word, const char *known);
+
 /** A combination of options that is wrong where it is met, and what to say then. */
 struct cli_rule {
     bool broken;

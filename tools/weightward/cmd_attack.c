@@ -131,7 +131,7 @@ static int check_usage(const struct attack *opt, const char *verb)
         what =
             "--anchor MODEL is needed: the base model, a sibling, or the merge partner";
     } else if (!parse_mode(opt->mode, &mode)) {
-        what = "--mode is joint, aga, invariant or naive";
+        return cli_choice(verb, "--mode", "joint, aga, invariant or naive", opt->mode);
     } else if (opt->weight != NO_WEIGHT && mode != WW_ATTACK_INVARIANT) {
         what = "--weight goes with --mode invariant";
     } else if (opt->weight != NO_WEIGHT && !(opt->weight > 0 && opt->weight < 1)) {

@@ -138,13 +138,13 @@ static int key_new(const struct cli_key *opt, const char *kind)
     bool signing = strcmp(kind, "signing") == 0;
     bool lock = strcmp(kind, "lock") == 0;
     if (!signing && !lock && strcmp(kind, "recipient") != 0) {
-        return cli_usage("key", "the kinds are signing, lock and recipient");
+        return cli_choice("key", "new", "signing, lock or recipient", kind);
     }
     if (!opt->out) {
-        return cli_usage("key", "--out NAME is needed");
+        return cli_usage("key", "--out NAME is needed: where the key goes");
     }
     if (!find_curve(opt->curve, &curve)) {
-        return cli_usage("key", "the curves are P-256, P-384 and P-521");
+        return cli_choice("key", "--curve", "P-256, P-384 or P-521", opt->curve);
     }
     if (opt->curve && !signing) {
         return cli_usage("key", "--curve goes with signing keys");
@@ -182,7 +182,7 @@ static int run_key(const void *given, const char *verb, const char *const *args)
     const struct cli_key *opt = given;
     enum ww_key_purpose purpose;
     if (opt->purpose && !find_purpose(opt->purpose, &purpose)) {
-        return cli_usage(verb, "the purposes are any, lock and unlock");
+        return cli_choice(verb, "--purpose", "any, lock or unlock", opt->purpose);
     }
     const bool combines = strcmp(args[0], "combine") == 0;
     if (opt->signed_by && !combines) {
@@ -210,7 +210,7 @@ static int run_key(const void *given, const char *verb, const char *const *args)
     if (strcmp(args[0], "split") == 0) {
         return cli_key_split(opt, args[1]);
     }
-    return cli_usage(verb, "the commands are new, show, bind, split and combine");
+    return cli_unknown_word(verb, args[0], "new, show, bind, split, combine");
 }
 
 int cmd_key(int argc, const char **argv)

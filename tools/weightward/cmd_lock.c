@@ -145,7 +145,7 @@ static int check_usage(const struct lock *opt, const char *verb)
                    : "--key LOCKKEY is needed (make one: weightward key new lock --out "
                      "NAME)";
     } else if (opt->level && strcmp(opt->level, "exact") != 0 && !is_dense(opt)) {
-        what = "--level is exact, dense or sealed";
+        return cli_choice(verb, "--level", "exact, dense or sealed", opt->level);
     } else if (opt->condition != 0 && !is_dense(opt)) {
         what = "--condition needs --level dense";
     } else if (opt->scale && opt->no_scale) {

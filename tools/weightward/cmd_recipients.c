@@ -118,7 +118,7 @@ static int run_recipients(const void *given, const char *verb, const char *const
     if (strcmp(args[0], "add") == 0 || strcmp(args[0], "remove") == 0) {
         return change(opt, args[0][0] == 'a', args[1]);
     }
-    return cli_usage(verb, "the commands are list, add and remove");
+    return cli_unknown_word(verb, args[0], "list, add, remove");
 }
 
 int cmd_recipients(int argc, const char **argv)

@@ -164,9 +164,9 @@ static int run_rmm(const void *given, const char *verb, const char *const *args)
         cli_rmm_trim(args[1]);
         return words[i].run(opt, args + 1);
     }
-    return cli_usage(verb,
-                     "the commands are pack, add, drop, share, list, inspect, verify, "
-                     "unpack, mix, rows and unmerge");
+    return cli_unknown_word(verb, args[0],
+                            "pack, add, drop, share, list, inspect, verify, unpack, mix, "
+                            "rows, unmerge");
 }
 
 /* What is packed, and how. */
@@ -282,6 +282,6 @@ int cmd_rmm(int argc, const char **argv)
     };
     return cli_run(
         argc, argv, table,
-        "pack|add|drop|share|list|inspect|verify|unpack|mix|rows|unmerge PKG ...", 2,
+        "pack|add|drop|share|list|inspect|verify|unpack|mix|rows|unmerge PKG ...", 1,
         5000, run_rmm, &opt);
 }

@@ -61,13 +61,13 @@ static int run_collect(const void *given, const char *verb, const char *const *a
         .tries = (unsigned)opt->tries,
     };
     if (!opt->cache) {
-        return cli_usage(verb, "--cache DIR says where answers are kept");
+        return cli_usage(verb, "--cache DIR is needed: where answers are kept");
     }
     if (opt->top < 0 || opt->connections < 0 || opt->tries < 0) {
         return cli_usage(verb, "--top, --connections and --tries are not negative");
     }
     if (!evo_level(opt->level, &o.level)) {
-        return cli_usage(verb, "--level is tokens, options or bytes");
+        return cli_choice(verb, "--level", "tokens, options or bytes", opt->level);
     }
     int status = evo_take_limits(&opt->limits, verb, &o);
     status = status ? status : cli_run_options(&opt->common, &o.run);

@@ -117,7 +117,7 @@ static int run_fit(const void *given, const char *verb, const char *const *args)
         .output = opt->output,
     };
     if (!opt->cache) {
-        return cli_usage(verb, "--cache DIR says where answers are kept");
+        return cli_usage(verb, "--cache DIR is needed: where answers are kept");
     }
     if (opt->top < 0 || opt->vocabulary < 0 || opt->connections < 0 || opt->seed < 0) {
         return cli_usage(verb, "--top, --vocabulary, --connections and --seed are not "
@@ -127,7 +127,7 @@ static int run_fit(const void *given, const char *verb, const char *const *args)
         return cli_usage(verb, "--sign signs a recipe: --output RECIPE says where");
     }
     if (!evo_level(opt->level, &o.collect.level)) {
-        return cli_usage(verb, "--level is tokens, options or bytes");
+        return cli_choice(verb, "--level", "tokens, options or bytes", opt->level);
     }
     int status = evo_take_limits(&opt->limits, verb, &o.collect);
     status = status ? status : cli_run_options(&opt->common, &o.collect.run);

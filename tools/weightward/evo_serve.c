@@ -56,7 +56,7 @@ static int run_serve(const void *given, const char *verb, const char *const *arg
         .payload = &own,
     };
     if (!opt->key) {
-        return cli_usage(verb, "--key PUB says who signed the recipe");
+        return cli_usage(verb, "--key PUB is needed: who signed the recipe");
     }
     if (opt->answers < 0) {
         return cli_usage(verb, "--answers is not negative");

@@ -195,6 +195,20 @@ int cli_usage(const char *verb, const char *what)
     return CLI_USAGE;
 }
 
+int cli_choice(const char *verb, const char *what, const char *known, const char *given)
+{
+    fprintf(stderr, "weightward %s: %s takes %s, not '%.60s'\n", verb, what, known,
+            given);
+    return CLI_USAGE;
+}
+
+int cli_unknown_word(const char *verb, const char *word, const char *known)
+{
+    fprintf(stderr, "weightward %s: unknown word '%.60s'; known are: %s\n", verb, word,
+            known);
+    return CLI_USAGE;
+}
+
 int cli_rules(const char *verb, const struct cli_rule *rules, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

@@ -303,7 +303,7 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
 static int check_shared(const struct cli_rmm *opt)
 {
     if (opt->codec && !shares(opt) && !is_codec(opt, "none")) {
-        return cli_usage("rmm", "--codec takes none, rows or core");
+        return cli_choice("rmm", "--codec", "none, rows or core", opt->codec);
     }
     if (!shares(opt)) {
         return opt->directions == 0

@@ -188,9 +188,9 @@ static int read_form(const struct cli_rmm *opt, enum ww_unpack_form *form)
                        : 0;
         }
     }
-    return opt->form
-               ? cli_usage("rmm", "--form takes files, peft, portable, gguf or model")
-               : 0;
+    return opt->form ? cli_choice("rmm", "--form", "files, peft, portable, gguf or model",
+                                  opt->form)
+                     : 0;
 }
 
 int cli_rmm_unpack(const struct cli_rmm *opt, const char *const *args)
