@@ -15,6 +15,7 @@
 #define SAMPLE ((uint64_t)4 << 20) /* elements */
 #define IDLE 0.005                 /* weights are told to thousandths */
 #define ALL_BITS 0.999             /* but for accidents of rounding */
+#define EXACTLY 0.0004             /* of a number of SLERP */
 #define MOST_EQUALS ((size_t)WW_LINEAGE_MAX_WORDS - 2) /* that are listed */
 
 static uint64_t gcd(uint64_t a, uint64_t b)
@@ -358,6 +359,22 @@ static enum ww_err try_nuslerp(struct ww_contesting *c, const struct ww_sketch *
     return ww_contest_enter(c, &s, err);
 }
 
+/* Its number in as few decimals as may be, then as exactly as shares tell it. */
+static enum ww_err try_slerp(struct ww_contesting *c, struct ww_sketch *s, double number,
+                             struct ww_error *err)
+{
+    static const double reaches[] = {WW_CONTEST_REACH, EXACTLY};
+    double last = NAN;
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < WW_LEN(reaches) && !rc; i++) {
+        s->value = ww_sketch_shortest(number, reaches[i]);
+        rc = s->value == last ? WW_OK : ww_contest_enter(c, s, err);
+        last = s->value;
+    }
+    return rc;
+}
+
 /* From one model to another; the weights of a spherical path sum to one or more. */
 static enum ww_err try_paths(struct ww_contesting *c, struct ww_error *err)
 {
@@ -369,15 +386,12 @@ static enum ww_err try_paths(struct ww_contesting *c, struct ww_error *err)
     s.key = "t";
     if (c->ask->n == 2 && sum_of(c->ask) > 1 - WW_CONTEST_EVEN) {
         s.base = c->ask->sources[0];
-        s.value =
-            ww_sketch_shortest(ww_arc_number(shares[0], shares[1]), WW_CONTEST_REACH);
-        rc = ww_contest_enter(c, &s, err);
+        rc = try_slerp(c, &s, ww_arc_number(shares[0], shares[1]), err);
         if (!rc && c->matches[c->n_tried - 1] >= WW_CONTEST_AGREED) {
             rc = try_nuslerp(c, &s, err);
         }
     } else if (c->ask->n == 1 && shares[0] < 1) {
-        s.value = ww_sketch_shortest(shares[0], WW_CONTEST_REACH);
-        rc = ww_contest_enter(c, &s, err);
+        rc = try_slerp(c, &s, shares[0], err);
     }
     s = c->sketch;
     s.base = NULL;

@@ -57,6 +57,22 @@ EOF
         jq -e '.method.best == "slerp" and (.method.not_excluded | index("nuslerp"))'
 }
 
+@test "SLERP of near twins is listed, with a number of three decimals" {
+    "$WW_BIN/perturb_model" "$family/expert-rev" twin 0.003 5
+    cat >recipe.yml <<EOF
+merge_method: slerp
+base_model: $family/expert-rev
+models: [{model: $family/expert-rev}, {model: twin}]
+parameters: {t: 0.666}
+dtype: float32
+out_dtype: bfloat16
+EOF
+    "$WW" merge recipe.yml suspect -q
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate twin --json -q |
+        jq -e '.method.match > 0.99 and ([.method.best] + .method.not_excluded | index("slerp"))'
+}
+
 @test "replays are the same for any number of threads" {
     merged ties 0.7 0.7
     for n in 1 3; do
