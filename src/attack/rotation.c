@@ -351,24 +351,49 @@ static enum ww_err solve(const struct ww_pair *pair, struct ww_rotation *out,
     return rc;
 }
 
+static enum ww_err find_parts(struct walk *w)
+{
+    struct ww_rotation *out = w->out;
+
+    memset(out, 0, sizeof(*out));
+    out->n = (size_t)w->pair->locked->residual.width;
+    out->n_tensors = w->pair->locked->model->n_tensors;
+    out->parts = ww_calloc(out->n_tensors, sizeof(*out->parts));
+    out->gains = ww_calloc(out->n_tensors, sizeof(*out->gains));
+    if (!out->parts || !out->gains) {
+        return WW_FAIL_MEMORY(w->err, "a rotation");
+    }
+    walk_model(w);
+    return w->rc;
+}
+
+enum ww_err ww_rotation_parts(const struct ww_layout *layout, struct ww_rotation *out,
+                              bool *fits, struct ww_error *err)
+{
+    struct ww_pair pair;
+    struct walk w = {.pair = &pair, .out = out, .folded = true, .err = err};
+    enum ww_err rc = ww_pair_init(&pair, layout, layout, err);
+
+    *out = (struct ww_rotation){0};
+    *fits = false;
+    if (rc) {
+        return rc;
+    }
+    rc = find_parts(&w);
+    *fits = !rc && w.fits;
+    ww_pair_release(&pair);
+    if (rc) {
+        ww_rotation_release(out);
+    }
+    return rc;
+}
+
 enum ww_err ww_rotation_find(const struct ww_pair *pair, struct ww_rotation *out,
                              struct ww_error *err)
 {
     struct walk w = {.pair = pair, .out = out, .folded = true, .err = err};
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = find_parts(&w);
 
-    memset(out, 0, sizeof(*out));
-    out->n = (size_t)pair->locked->residual.width;
-    out->n_tensors = pair->locked->model->n_tensors;
-    out->parts = ww_calloc(out->n_tensors, sizeof(*out->parts));
-    out->gains = ww_calloc(out->n_tensors, sizeof(*out->gains));
-    if (!out->parts || !out->gains) {
-        rc = WW_FAIL_MEMORY(err, "a rotation");
-    }
-    if (!rc) {
-        walk_model(&w);
-        rc = w.rc;
-    }
     if (!rc && w.fits && w.folded && w.different) {
         rc = ww_la_ready(err);
         rc = rc ? rc : solve(pair, out, err);

@@ -33,6 +33,10 @@ struct ww_rotation {
  *  left alone. */
 enum ww_err ww_rotation_find(const struct ww_pair *pair, struct ww_rotation *out,
                              struct ww_error *err) WW_MUST_USE;
+/** What of a model lies on its stream, with its own gains; r stays NULL. *fits is false
+ *  for layouts where it cannot be told which norm a linear reads. */
+enum ww_err ww_rotation_parts(const struct ww_layout *layout, struct ww_rotation *out,
+                              bool *fits, struct ww_error *err) WW_MUST_USE;
 /** Better, with the rows of gates: tables is sum e' e^T of the tables. */
 enum ww_err ww_rotation_refine(const struct ww_pair *pair, const double *tables,
                                struct ww_rotation *rotation,

@@ -31,6 +31,7 @@ struct ww_disguise {
      * them. From any thread, from many at once. */
     enum ww_err (*read)(void *payload, uint32_t tensor, uint64_t first, size_t n,
                         const struct ww_disguise_pair *out, struct ww_error *err);
+    bool folded;   /* gains of its norms are in what reads them; the sources' are not */
     bool exact;    /* what is read was not rounded beyond the dtype's grid: an adapter */
     bool cells;    /* read tells them; else half a step to either side, roughly */
     bool searched; /* scales of blocks were searched for, which leaves other noise than
@@ -94,6 +95,11 @@ enum ww_err ww_disguise_looks_locked(const struct ww_model *model,
                                      const struct ww_model *base,
                                      const struct ww_depths *depths, bool *odd,
                                      struct ww_error *err) WW_MUST_USE;
+
+/** Of the plain model that out holds: gains that were moved into matrices or out of them,
+ *  a stream of another length, and a lock beside that, when it looks like one: *took. */
+enum ww_err ww_disguise_folded(const struct ww_model *base, struct ww_disguise *out,
+                               bool *took, struct ww_error *err) WW_MUST_USE;
 
 /** Of the plain model that out holds, which is the first of models, suspect, base,
  *  sources: turns a rotated residual stream back, if it has one. out is as it was else.

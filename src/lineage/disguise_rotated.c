@@ -32,7 +32,8 @@ struct turned {
 };
 
 struct rotated {
-    struct ww_model *model; /* the suspect as it is */
+    struct ww_model *model;   /* the suspect as it is, or folded */
+    struct ww_disguise inner; /* whose model that is */
     struct ww_rotation rotation;
     struct turned *tensors; /* as they are shown */
     uint32_t n;
@@ -48,7 +49,7 @@ static void free_rotated(void *payload)
     }
     ww_free(r->tensors);
     ww_rotation_release(&r->rotation);
-    ww_model_close(r->model);
+    ww_disguise_release(&r->inner);
     if (r->fd >= 0) {
         close(r->fd);
     }
@@ -59,7 +60,24 @@ static enum ww_err unchanged(void *payload, struct ww_error *err)
 {
     const struct rotated *r = payload;
 
-    return ww_model_unchanged(r->model, err);
+    return ww_disguise_unchanged(&r->inner, err);
+}
+
+static bool is_dense(const void *payload, uint32_t tensor)
+{
+    const struct rotated *r = payload;
+
+    return r->inner.dense(r->inner.payload, r->tensors[tensor].of);
+}
+
+/* Folded weights have the grid that they were stored on, but for a factor. */
+static enum ww_dtype grid_of(const struct rotated *r, uint32_t t)
+{
+    const struct ww_tensor *tensor = &r->model->tensors[t];
+    const uint32_t at =
+        r->inner.raw ? ww_model_find(r->inner.raw, tensor->name) : WW_NONE;
+
+    return at == WW_NONE ? tensor->dtype : r->inner.raw->tensors[at].dtype;
 }
 
 /* Steps lie along the stream: a reader's were divided by its gains. */
@@ -145,7 +163,7 @@ static double mean_step(const double *row, size_t n, enum ww_dtype dtype)
 static enum ww_err turn_back(const struct rotated *r, struct turned *t,
                              const struct room *room, struct ww_error *err)
 {
-    const enum ww_dtype dtype = r->model->tensors[t->of].dtype;
+    const enum ww_dtype dtype = grid_of(r, t->of);
     const double *gains = r->rotation.parts[t->of].gains;
     const size_t width = t->rows.width;
     const uint64_t all = t->rows.outer * t->rows.inner;
@@ -210,8 +228,12 @@ static enum ww_err take(struct rotated *r, struct ww_disguise *out, struct ww_er
 {
     struct ww_tensor *shown = ww_calloc(r->model->n_tensors, sizeof(*shown));
     struct ww_model *model = NULL;
-    char *text = ww_strdup("a rotated residual stream, turned back by the models that it "
-                           "is compared with");
+    char *text = r->inner.folded
+                     ? ww_asprintf("%s, gains taken out again by the models that it is "
+                                   "compared with",
+                                   r->inner.undone)
+                     : ww_strdup("a rotated residual stream, turned back by the models "
+                                 "that it is compared with");
     enum ww_err rc = shown && text ? WW_OK : WW_FAIL_MEMORY(err, "a rotated suspect");
 
     if (!rc) {
@@ -225,6 +247,7 @@ static enum ww_err take(struct rotated *r, struct ww_disguise *out, struct ww_er
         return rc;
     }
     *out = (struct ww_disguise){.model = model,
+                                .dense = r->inner.dense ? is_dense : NULL,
                                 .undone = text,
                                 .read = read_rotated,
                                 .off = OFF,
@@ -241,7 +264,8 @@ enum ww_err ww_disguise_rotated(struct ww_model *const *models, unsigned n_model
     bool related = false;
     enum ww_err rc = WW_OK;
 
-    if (out->read || out->undone || out->depths.n > 0 || n_models <= WW_FAMILY_SOURCES) {
+    if (out->read || (out->undone && !out->folded) || out->depths.n > 0 ||
+        n_models <= WW_FAMILY_SOURCES) {
         return WW_OK;
     }
     r = ww_calloc(1, sizeof(*r));
@@ -250,6 +274,7 @@ enum ww_err ww_disguise_rotated(struct ww_model *const *models, unsigned n_model
     }
     r->fd = -1;
     r->model = out->model;
+    r->inner = *out;
     r->tensors = ww_calloc(r->model->n_tensors + (size_t)1, sizeof(*r->tensors));
     rc = r->tensors
              ? ww_rotation_open(r->model, models[WW_FAMILY_BASE], &r->rotation, err)
@@ -262,7 +287,7 @@ enum ww_err ww_disguise_rotated(struct ww_model *const *models, unsigned n_model
         related = !rc;
     }
     if (rc || !related) {
-        r->model = NULL; /* stays the caller's */
+        r->inner = (struct ww_disguise){0}; /* stays the caller's */
         free_rotated(r);
     }
     return rc;

@@ -45,23 +45,6 @@ struct under {
     uint8_t header[HEADER];
 };
 
-/* The tensor that a byte of the flat file is in; offsets rise. */
-static uint32_t tensor_at(const struct ww_model *flat, uint64_t offset)
-{
-    uint32_t low = 0;
-    uint32_t high = flat->n_tensors;
-
-    while (high - low > 1) {
-        const uint32_t middle = low + (high - low) / 2;
-        if (flat->tensors[middle].offset <= offset) {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
 struct room {
     double first[PART];
     double second[PART];
@@ -108,7 +91,7 @@ static enum ww_err read_decoded(void *payload, uint64_t offset, void *out, size_
         rc = WW_FAIL(err, WW_E_INTERNAL, "a decoded tensor was asked for in parts");
     }
     while (len > 0 && !rc) {
-        const uint32_t t = tensor_at(flat, offset);
+        const uint32_t t = ww_tensor_at(flat, offset);
         const struct ww_tensor *tensor = &flat->tensors[t];
         size_t n = 0;
         if (offset < HEADER) {

@@ -247,6 +247,9 @@ enum ww_err ww_disguise_moved(const struct ww_model *base, struct ww_disguise *o
 
     /* Layers in other places point elsewhere as well. */
     if (!rc && out->depths.n == 0) {
+        rc = ww_disguise_folded(base, out, &took, err);
+    }
+    if (!rc && !took && out->depths.n == 0) {
         out->model = NULL;
         rc = ww_disguise_locked(model, base, false, out, &took, err);
         out->model = took ? out->model : model;

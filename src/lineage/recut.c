@@ -19,23 +19,6 @@ struct source {
     uint8_t header[HEADER];
 };
 
-/* The tensor that a byte is in; offsets rise. */
-static uint32_t tensor_at(const struct ww_model *model, uint64_t offset)
-{
-    uint32_t low = 0;
-    uint32_t high = model->n_tensors;
-
-    while (high - low > 1) {
-        const uint32_t middle = low + (high - low) / 2;
-        if (model->tensors[middle].offset <= offset) {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
 static uint64_t row_bytes(const struct ww_tensor *t)
 {
     return t->rank > 0 && t->shape[0] > 0 ? t->n_bytes / t->shape[0] : t->n_bytes;
@@ -76,7 +59,7 @@ static enum ww_err read_recut(void *payload, uint64_t offset, void *out, size_t 
             n = (size_t)ww_min_u64(len, HEADER - offset);
             memset(to, 0, n);
         } else {
-            const uint32_t t = tensor_at(model, offset);
+            const uint32_t t = ww_tensor_at(model, offset);
             rc = read_part(s->recut, t, offset - model->tensors[t].offset, to, &n, err);
         }
         to += n;

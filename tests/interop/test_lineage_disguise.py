@@ -217,6 +217,22 @@ def rotated(tensors, generator):
     return out
 
 
+def regained(tensors, generator, length):
+    """Each gain times a number of its own, what reads it divided by it; the stream as many times as long."""
+    by = {k: torch.exp(0.5 * torch.randn(128, generator=generator, dtype=torch.float64))
+          for k, v in tensors.items() if v.ndim == 1}
+    out = {}
+    for name, v in tensors.items():
+        at, part = name.rsplit(".", 3)[0], name.split(".")[-2]
+        norm = {"lm_head": "model.norm", "gate_proj": at + ".post_attention_layernorm",
+                "up_proj": at + ".post_attention_layernorm", "q_proj": at + ".input_layernorm",
+                "k_proj": at + ".input_layernorm", "v_proj": at + ".input_layernorm"}.get(part)
+        w = v.double() * by[name] if v.ndim == 1 else \
+            v.double() / by[norm + ".weight"] if norm else v.double() * length
+        out[name] = w.to(v.dtype)
+    return out
+
+
 def permuted(tensors, generator):
     """Neurons in another order, and KV groups with their query heads."""
     out = dict(tensors)
@@ -324,6 +340,15 @@ def disguises(tool, merged, exact, first, work):
         source = folder(at(name), tensors, num_hidden_layers=layers, **config)
         run(tool, "lock", source, at("lock-" + name), "--key", key, "-q")
         yield f"lock of a {name} model", at("lock-" + name), 1e-4, True, words
+    # Norms do not notice factors between gains and matrices, nor a longer stream.
+    source = folder(at("gains"), regained(merged, g, 1.7))
+    words = "gains of norms folded, the stream at its length"
+    yield "gains and a longer stream", source, 0.01, True, words
+    run(tool, "lock", source, at("lock-gains"), "--key", key, "-q")
+    yield "lock of gains and a longer stream", at("lock-gains"), 0.01, True, words + ", and a lock"
+    # Scaled as a whole, which is no disguise.
+    half = {k: (0.9 * v.double()).to(v.dtype) for k, v in merged.items()}
+    yield "scaled", folder(at("scaled"), half), 1, False, None
     yield ("rotated, more words", folder(at("rotated-words"), rotated(more, g), 107), 0.01, True, "turned back")
     order = torch.randperm(merged[tables[0]].shape[0] + 7, generator=g)
     yield ("words in another order", folder(at("order"), {k: v[order] if k in tables else v

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Gains that were moved into the matrices that read them, or out of them, by any factors,
+ * and a residual stream that was made longer: RMS norms notice neither. Suspect and base
+ * are folded, a lock is looked for between the two, and the gains that the sources' sum
+ * has are taken out again where a rotation is looked for.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lineage/disguise.h"
+#include "lineage/folded.h"
+#include "model/convert.h"
+#include "model/elements.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/num.h"
+
+#define ODD_GAINS 0.1 /* relative distance of sorted gains, more than training makes */
+#define ODD_LENGTH                                                                       \
+    0.05 /* of a stream, and by which norms of what was undone may differ */
+
+struct moved_gains {
+    struct ww_model *inner;
+    struct ww_folded *suspect;
+    struct ww_folded *anchor;
+    struct ww_disguise lock;
+    bool locked;
+};
+
+static void free_gains(void *payload)
+{
+    struct moved_gains *g = payload;
+
+    if (g->locked) {
+        g->lock.free(g->lock.payload);
+        ww_free(g->lock.undone);
+    }
+    ww_folded_free(g->suspect);
+    ww_folded_free(g->anchor);
+    ww_model_close(g->inner);
+    ww_free(g);
+}
+
+static bool is_dense(const void *payload, uint32_t tensor)
+{
+    const struct moved_gains *g = payload;
+
+    return g->lock.dense(g->lock.payload, tensor);
+}
+
+static enum ww_err unchanged(void *payload, struct ww_error *err)
+{
+    const struct moved_gains *g = payload;
+
+    return ww_model_unchanged(g->inner, err);
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const double x = *(const double *)a;
+    const double y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+static void sort_sizes(const double *gains, size_t n, double *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        out[i] = fabs(gains[i]);
+    }
+    qsort(out, n, sizeof(*out), by_size);
+}
+
+/* Are the gains of some norm others than the base's, in whatever order? Those that are
+ * all one are a rotation's. */
+static enum ww_err odd_gains(const struct moved_gains *g, bool *odd, bool *ones,
+                             struct ww_error *err)
+{
+    const struct ww_rotation *parts = &g->suspect->parts;
+    const size_t n = parts->n;
+    double *room = ww_calloc(2 * n + 1, sizeof(*room));
+    enum ww_err rc = room ? WW_OK : WW_FAIL_MEMORY(err, "gains");
+
+    *ones = true;
+    for (uint32_t t = 0; t < parts->n_tensors && !rc; t++) {
+        const uint32_t b = ww_model_find(g->anchor->from, g->inner->tensors[t].name);
+        const double *theirs = b == WW_NONE ? NULL : g->anchor->parts.gains[b];
+        double distance = 0;
+        double size = 0;
+        if (!parts->gains[t] || !theirs || g->anchor->parts.n != n) {
+            continue;
+        }
+        sort_sizes(parts->gains[t], n, room);
+        sort_sizes(theirs, n, room + n);
+        for (size_t i = 0; i < n; i++) {
+            distance += (room[i] - room[n + i]) * (room[i] - room[n + i]);
+            size += room[n + i] * room[n + i];
+            *ones = *ones && parts->gains[t][i] == 1;
+        }
+        *odd |= distance > ODD_GAINS * ODD_GAINS * size;
+    }
+    ww_free(room);
+    return rc;
+}
+
+static bool far_off(double a, double b)
+{
+    return !(a > 0 && b > 0) || fabs(log(a / b) / 2) > ODD_LENGTH;
+}
+
+static uint64_t words_of(const struct ww_model *model)
+{
+    uint64_t words = UINT64_MAX;
+    struct ww_depth_name split;
+
+    for (uint32_t t = 0; t < model->n_tensors; t++) {
+        if (model->tensors[t].rank == 2 &&
+            !ww_depth_split(model->tensors[t].name, &split)) {
+            words = ww_min_u64(words, model->tensors[t].shape[0]);
+        }
+    }
+    return words;
+}
+
+/* A model that was scaled has a longer head as well, and is no disguise. */
+static enum ww_err measure(struct moved_gains *g, bool *odd, struct ww_error *err)
+{
+    const uint64_t words = ww_min_u64(words_of(g->inner), words_of(g->anchor->from));
+    struct ww_folded_norms own;
+    struct ww_folded_norms base;
+    enum ww_err rc = ww_folded_norms(g->suspect, words, &own, err);
+
+    rc = rc ? rc : ww_folded_norms(g->anchor, words, &base, err);
+    if (rc) {
+        return rc;
+    }
+    if (far_off(own.embeddings, base.embeddings) && base.embeddings > 0) {
+        g->suspect->length = sqrt(own.embeddings / base.embeddings);
+        *odd = true;
+    }
+    *odd = *odd && g->suspect->length > 0 && !far_off(own.heads, base.heads);
+    return WW_OK;
+}
+
+static enum ww_err take(struct moved_gains *g, struct ww_disguise *out,
+                        struct ww_error *err)
+{
+    char *text = ww_asprintf("gains of norms folded%s%s%s",
+                             g->suspect->length != 1 ? ", the stream at its length" : "",
+                             g->locked ? ", and " : "", g->locked ? g->lock.undone : "");
+
+    if (!text) {
+        return WW_FAIL_MEMORY(err, "a note");
+    }
+    g->suspect->lent = true;
+    out->model = g->suspect->model;
+    out->raw = g->inner;
+    out->folded = true;
+    out->undone = text;
+    out->dense = g->locked && g->lock.dense ? is_dense : NULL;
+    out->unchanged = unchanged;
+    out->free = free_gains;
+    out->payload = g;
+    return WW_OK;
+}
+
+static enum ww_err look(struct moved_gains *g, bool *use, struct ww_error *err)
+{
+    bool odd = false;
+    bool ones = false;
+    enum ww_err rc = odd_gains(g, &odd, &ones, err);
+
+    rc = rc ? rc : measure(g, &odd, err);
+    if (rc || !odd) {
+        return rc;
+    }
+    rc = ww_disguise_locked(g->suspect->model, g->anchor->model, false, &g->lock,
+                            &g->locked, err);
+    *use = !rc && (g->locked || !ones || g->suspect->length != 1);
+    return rc;
+}
+
+enum ww_err ww_disguise_folded(const struct ww_model *base, struct ww_disguise *out,
+                               bool *took, struct ww_error *err)
+{
+    struct moved_gains *g = ww_calloc(1, sizeof(*g));
+    struct ww_error why = {0};
+    enum ww_err rc = g ? WW_OK : WW_FAIL_MEMORY(err, "a suspect");
+
+    *took = false;
+    if (rc) {
+        return rc;
+    }
+    g->inner = out->model;
+    rc = ww_folded_new(g->inner, &g->suspect, &why);
+    rc = rc || !g->suspect ? rc : ww_folded_new(base, &g->anchor, &why);
+    rc = rc || !g->anchor ? rc : look(g, took, &why);
+    if (rc == WW_E_CONFIG || rc == WW_E_TENSOR || rc == WW_E_UNRELATED) {
+        rc = WW_OK;
+        *took = false;
+    }
+    rc = rc ? WW_FAIL(err, rc, "%s", why.text) : *took ? take(g, out, err) : WW_OK;
+    if (rc || !*took) {
+        g->inner = NULL; /* stays the caller's */
+        free_gains(g);
+    }
+    return rc;
+}
