@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "merge/build.h"
+#include "merge/orientation.h"
 #include "merge/recipe_value.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -297,6 +298,7 @@ static enum ww_err set_statistics(const struct ww_build *build,
     const struct ww_build_model *m = &build->models[seat->statistics];
     const struct ww_tensor *own = tensor_of(build, seat);
     const uint32_t at = ww_model_find(m->model, own->name);
+    const unsigned taken = ww_lies_across(build->plan->inputs_first, own->name) ? 0 : 1;
     const struct ww_tensor *t = NULL;
 
     *out = (struct ww_merge_source){.model = seat->statistics, .input = WW_NONE};
@@ -308,12 +310,13 @@ static enum ww_err set_statistics(const struct ww_build *build,
     }
     t = &m->model->tensors[at];
     if (!ww_dtype_is_plain_float(t->dtype) ||
-        (gram ? t->rank != 2 || own->rank != 2 || t->shape[0] != own->shape[1] ||
-                    t->shape[1] != own->shape[1]
+        (gram ? t->rank != 2 || own->rank != 2 || t->shape[0] != own->shape[taken] ||
+                    t->shape[1] != own->shape[taken]
               : !same_shape(t, own, false))) {
         return refuse_shape(build, seat, t,
-                            gram ? "floats of columns x columns of the weight"
-                                 : "floats of the shape of the weight",
+                            gram && taken == 0 ? "floats of rows x rows of the weight"
+                            : gram ? "floats of columns x columns of the weight"
+                                   : "floats of the shape of the weight",
                             err);
     }
     out->input = m->first_input + t->file;

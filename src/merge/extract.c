@@ -18,6 +18,7 @@
 #include "merge/extract_pair.h"
 #include "merge/extract_write.h"
 #include "merge/lowrank.h"
+#include "merge/orientation.h"
 #include "model/config.h"
 #include "stream/cpus.h"
 #include "la/la.h"
@@ -30,9 +31,6 @@
 #define DEFAULT_RANK 64
 #define HEAD "lm_head.weight"
 #define MATRIX_BYTES (UINT64_C(96) << 20)
-
-/* Families whose linear layers are stored inputs first. */
-static const char *const inputs_first[] = {"gpt2", "openai-gpt", "imagegpt"};
 
 static bool is_embedding(const char *name)
 {
@@ -283,17 +281,6 @@ static enum ww_err take_all(struct ww_extracting *x, const struct ww_model *base
     return rc;
 }
 
-static bool stored_inputs_first(const struct ww_model *model)
-{
-    const char *type = model->config ? model->config->model_type : NULL;
-    for (size_t i = 0; type && i < WW_LEN(inputs_first); i++) {
-        if (strcmp(type, inputs_first[i]) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 enum ww_err ww_extract_scratch(const char *out_path, int *fd, struct ww_error *err)
 {
     char *base = ww_strdup(out_path);
@@ -387,7 +374,7 @@ enum ww_err ww_extract_adapter(const char *base_path, const char *model_path,
     if (!rc) {
         x.models[0] = base;
         x.models[1] = model;
-        x.across = stored_inputs_first(base);
+        x.across = ww_stores_inputs_first(base);
         ww_la_threads(ww_threads_wanted(&options->run));
         rc = take_all(&x, base, model, err);
         ww_la_threads(1);

@@ -17,6 +17,7 @@
 
 #include "la/fixmath.h"
 #include "merge/kernel.h"
+#include "merge/orientation.h"
 #include "merge/weighted.h"
 #include "util/alloc.h"
 
@@ -46,8 +47,9 @@ struct ranked {
     uint64_t at;
 };
 
-static enum along along_of(const struct ww_merge_tensor *t)
+static enum along along_of(const struct ww_merge_job *job)
 {
+    const struct ww_merge_tensor *t = job->tensor;
     static const char *const tables[] = {"embed_tokens", "word_embeddings", "wte.",
                                          "tok_embeddings", "shared.weight"};
     if (t->rank < 2) {
@@ -58,12 +60,12 @@ static enum along along_of(const struct ww_merge_tensor *t)
             return ROWS;
         }
     }
-    return COLUMNS;
+    return ww_lies_across(job->plan->inputs_first, t->name) ? ROWS : COLUMNS;
 }
 
 static bool wants_rows(const struct ww_merge_job *job)
 {
-    return along_of(job->tensor) == ROWS;
+    return along_of(job) == ROWS;
 }
 
 static void widen_close(struct ww_merge_job *job)
@@ -86,7 +88,7 @@ static enum ww_err widen_open(struct ww_merge_job *job, bool *scan, struct ww_er
     if (!w) {
         return ww_merge_no_memory(job, err);
     }
-    w->along = along_of(job->tensor);
+    w->along = along_of(job);
     w->n = job->n_sources;
     w->d = w->along == COLUMNS ? job->n_cols : w->along == ROWS ? job->n_rows : job->n;
     w->n_sums = w->along == ELEMENTS ? w->n : 2 * (size_t)w->n + 1;

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 
 #include "merge/engine.h"
+#include "merge/orientation.h"
 #include "stream/stream.h"
 #include "util/fail.h"
 #include "util/num.h"
@@ -85,13 +86,14 @@ static enum ww_err check_gram(const struct ww_merge_plan *plan,
                               const struct ww_merge_tensor *t,
                               const struct ww_merge_source *s, struct ww_error *err)
 {
+    const bool across = ww_lies_across(plan->inputs_first, t->name);
+    const uint64_t side = t->shape[across ? 0 : 1];
     uint64_t n = 0;
 
     if (s->input == WW_NONE) {
         return WW_OK;
     }
-    if (t->rank != 2 || !ww_mul_u64(t->shape[1], t->shape[1], &n) || s->rows ||
-        n > INT64_MAX / 64) {
+    if (t->rank != 2 || !ww_mul_u64(side, side, &n) || s->rows || n > INT64_MAX / 64) {
         return tensor_fail(t, err, "a Gram matrix beside no matrix");
     }
     return check_source(plan, t, s, n, err);

@@ -94,6 +94,7 @@ struct ww_merge_plan {
                         content, sums exact */
     enum ww_merge_ties ties; /* of elements that are equal where a rank is cut */
     bool locked;             /* the sources are locked with one key */
+    bool inputs_first;       /* linear layers are stored inputs x outputs */
     const struct ww_merge_plan
         *whole; /* the plan that this is a part of, NULL: none. What
             goes by the whole model goes by that one's tensors */

@@ -5,6 +5,7 @@
 
 #include "merge/build.h"
 #include "merge/earlier.h"
+#include "merge/orientation.h"
 #include "merge/peer.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -15,6 +16,10 @@ static enum ww_err run_steps(struct ww_build *build, const char *const *paths,
 {
     enum ww_err rc = ww_build_models(build, paths, err);
 
+    if (!rc) {
+        build->plan->inputs_first =
+            ww_stores_inputs_first(build->models[build->donor].model);
+    }
     for (size_t i = 0; i < build->recipe->warnings.n && !rc; i++) {
         rc = ww_build_warn(build, err, "%s", build->recipe->warnings.items[i]);
     }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "la/la.h"
+#include "merge/orientation.h"
 #include "merge/weighted.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -49,8 +50,9 @@ static bool is_matrix(const struct ww_merge_tensor *t)
 static enum ww_err open_matrix(struct ww_merge_job *job, struct ww_spectral *s,
                                struct ww_error *err)
 {
-    s->m = (size_t)job->tensor->shape[0];
-    s->n = (size_t)job->tensor->shape[1];
+    s->across = ww_lies_across(job->plan->inputs_first, job->tensor->name);
+    s->m = (size_t)job->tensor->shape[s->across ? 1 : 0];
+    s->n = (size_t)job->tensor->shape[s->across ? 0 : 1];
     s->tau = ww_calloc(s->n_tau, sizeof(*s->tau));
     s->merged = ww_spectral_new(s->m, s->n);
     if (!s->tau || !s->merged) {
@@ -88,7 +90,8 @@ enum ww_err ww_spectral_open(struct ww_merge_job *job, ww_spectral_fn solve, boo
     return rc ? rc : open_matrix(job, s, err);
 }
 
-/* Blocks do not overlap, so threads may write at once. */
+/* Blocks do not overlap, so threads may write at once. The weighted change is made where
+ * the input was, which nobody reads again. */
 void ww_spectral_scan(const struct ww_merge_job *job, unsigned pass,
                       const struct ww_merge_block *block, void *acc)
 {
@@ -96,9 +99,12 @@ void ww_spectral_scan(const struct ww_merge_job *job, unsigned pass,
     (void)pass;
     (void)acc;
     for (uint32_t i = 0; i < s->n_tau; i++) {
-        double *to = s->tau[i] + block->first;
+        double *to = s->across ? block->x[i] : s->tau[i] + block->first;
         for (size_t k = 0; k < block->n; k++) {
             to[k] = s->weight[i] * block->x[i][k];
+        }
+        if (s->across) {
+            ww_put_across(to, block->first, block->n, s->n, s->m, s->tau[i]);
         }
     }
 }
@@ -141,7 +147,9 @@ enum ww_err ww_spectral_block(const struct ww_merge_job *job,
 {
     const struct ww_spectral *s = job->state;
     (void)err;
-    if (s->merged) {
+    if (s->merged && s->across) {
+        ww_take_across(s->merged, block->first, block->n, s->n, s->m, block->out);
+    } else if (s->merged) {
         memcpy(block->out, s->merged + block->first, block->n * sizeof(double));
     } else {
         ww_weighted_sum(block->x, s->weight, job->n_sources, block->n, block->out);

@@ -29,6 +29,7 @@ struct ww_spectral {
     double *merged; /* m x n */
     double *weight;
     double lambda;
+    bool across;   /* the file has them n x m */
     bool rest_sum; /* what is no matrix gets the sum, not the mean */
 };
 

@@ -70,10 +70,34 @@ static enum ww_err svd_side_by_side(const struct ww_merge_job *job,
     return rc;
 }
 
+static bool is_nothing(const double *tau, size_t n)
+{
+    size_t i = 0;
+    while (i < n && tau[i] == 0) {
+        i++;
+    }
+    return i == n;
+}
+
+/* V_i in the place of source i. One that changes nothing has none, and no vote: what the
+ * decomposition leaves there is rounding, with signs. */
+static void take_block(const struct ww_spectral *s, const struct ww_svd *svd, size_t rank,
+                       uint32_t i)
+{
+    const size_t width = s->n * s->n_tau;
+
+    if (is_nothing(s->tau[i], s->m * s->n)) {
+        return;
+    }
+    for (size_t r = 0; r < rank; r++) {
+        memcpy(s->tau[i] + r * s->n, svd->vt + r * width + i * s->n,
+               s->n * sizeof(double));
+    }
+}
+
 static enum ww_err knots_solve(const struct ww_merge_job *job, struct ww_spectral *s,
                                struct ww_error *err)
 {
-    const size_t width = s->n * s->n_tau;
     struct ww_svd svd = {0};
     enum ww_err rc = svd_side_by_side(job, s, &svd, err);
     if (rc) {
@@ -82,10 +106,7 @@ static enum ww_err knots_solve(const struct ww_merge_job *job, struct ww_spectra
     const size_t rank =
         rank_of(&svd); /* at most m, so a part fits where its source was */
     for (uint32_t i = 0; i < s->n_tau; i++) {
-        for (size_t r = 0; r < rank; r++) {
-            memcpy(s->tau[i] + r * s->n, svd.vt + r * width + i * s->n,
-                   s->n * sizeof(double));
-        }
+        take_block(s, &svd, rank, i);
     }
     rc = ties(job, s->tau, s->n_tau, rank * s->n, err);
     if (rc) {

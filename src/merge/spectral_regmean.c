@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "la/la.h"
+#include "merge/orientation.h"
 #include "merge/spectral.h"
 #include "merge/weighted.h"
 #include "model/convert.h"
@@ -23,6 +24,7 @@ struct regmean {
     double **x;     /* [n_sources] of m x n; NULL: average */
     double *merged; /* m x n */
     double off;
+    bool across; /* the file has them n x m */
 };
 
 static bool has_grams(const struct ww_merge_job *job)
@@ -80,8 +82,9 @@ static enum ww_err regmean_open(struct ww_merge_job *job, bool *scan,
     if (!*scan) {
         return WW_OK;
     }
-    r->m = (size_t)job->tensor->shape[0];
-    r->n = (size_t)job->tensor->shape[1];
+    r->across = ww_lies_across(job->plan->inputs_first, job->tensor->name);
+    r->m = (size_t)job->tensor->shape[r->across ? 1 : 0];
+    r->n = (size_t)job->tensor->shape[r->across ? 0 : 1];
     r->x = ww_calloc(job->n_sources, sizeof(*r->x));
     r->merged = ww_spectral_new(r->m, r->n);
     bool made = r->x && r->merged;
@@ -100,7 +103,11 @@ static void regmean_scan(const struct ww_merge_job *job, unsigned pass,
     (void)pass;
     (void)acc;
     for (uint32_t i = 0; i < job->n_sources; i++) {
-        memcpy(r->x[i] + b->first, b->x[i], b->n * sizeof(double));
+        if (r->across) {
+            ww_put_across(b->x[i], b->first, b->n, r->n, r->m, r->x[i]);
+        } else {
+            memcpy(r->x[i] + b->first, b->x[i], b->n * sizeof(double));
+        }
     }
 }
 
@@ -185,6 +192,10 @@ static enum ww_err regmean_block(const struct ww_merge_job *job,
     double sum = 0;
     (void)err;
 
+    if (r->merged && r->across) {
+        ww_take_across(r->merged, b->first, b->n, r->n, r->m, b->out);
+        return WW_OK;
+    }
     if (r->merged) {
         memcpy(b->out, r->merged + b->first, b->n * sizeof(double));
         return WW_OK;

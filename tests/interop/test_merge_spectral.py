@@ -7,6 +7,7 @@ that descend torch's own optimisers on the published losses.
 usage: test_merge_spectral.py BUILD [METHOD...]
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,9 @@ import tempfile
 
 import numpy as np
 import torch
+from safetensors.numpy import save_file
+from test_merge_numpy import ref_widen
+from test_merge_statistics import Merge
 
 SHAPES = ((24, 24), (40, 12), (9, 50), (16, 64))
 TOLERANCE = 1e-8  # the reference asks for 1e-6
@@ -299,6 +303,52 @@ def check_threshold():
             raise SystemExit(f"threshold {fit} for beta {beta}, expected {omega / np.sqrt(median)}")
 
 
+def check_inputs_first(merge, rng):
+    """Linear layers of GPT-2 are stored inputs x outputs: merged as the layers that they are."""
+    at = "transformer.h.0."
+    shapes = {"transformer.wte.weight": (20, 12), "transformer.wpe.weight": (8, 12)}
+    for name, rows, cols in (("mlp.c_fc", 12, 48), ("mlp.c_proj", 48, 12), ("attn.c_attn", 12, 36),
+                             ("attn.c_proj", 12, 12)):
+        shapes |= {f"{at}{name}.weight": (rows, cols), f"{at}{name}.bias": (cols,)}
+    for name in (f"{at}ln_1", f"{at}ln_2", "transformer.ln_f"):
+        shapes |= {f"{name}.weight": (12,), f"{name}.bias": (12,)}
+    config = {"model_type": "gpt2", "n_embd": 12, "n_layer": 1, "n_head": 2, "n_positions": 8, "vocab_size": 20}
+    base = {n: rng.standard_normal(s) for n, s in shapes.items()}
+    sources = [{n: base[n] + 0.05 * rng.standard_normal(s) for n, s in shapes.items()} for _ in range(3)]
+    sources[2][f"{at}attn.c_proj.weight"] = base[f"{at}attn.c_proj.weight"]
+    for name, tensors in (("g", base), *((f"g{i}", s) for i, s in enumerate(sources))):
+        os.makedirs(f"{merge.folder}/{name}")
+        save_file(tensors, f"{merge.folder}/{name}/model.safetensors")
+        with open(f"{merge.folder}/{name}/config.json", "w") as f:
+            json.dump(config, f)
+    layers = [n for n in shapes if ".c_" in n and n.endswith("weight")]
+    grams = [{n: (lambda x: x.T @ x)(rng.standard_normal((60, shapes[n][0]))) for n in layers} for _ in range(3)]
+    for i, g in enumerate(grams):
+        os.makedirs(f"{merge.folder}/gg{i}")
+        save_file(g, f"{merge.folder}/gg{i}/model.safetensors")
+
+    def run(method, statistics=False, **more):
+        models = [{"model": f"g{i}", **({"statistics": f"gg{i}"} if statistics else {})} for i in range(3)]
+        return merge.result({"merge_method": method, "models": models, "dtype": "float64", **more})[0]
+
+    for method, rule in (("svc", svc), ("knots", knots)):
+        got = run(method, base_model="g")
+        for n in layers if method == "knots" else layers[:3]:
+            # For knots one that changes nothing has no part and no vote.
+            want = rule([(s[n] - base[n]).T for s in sources if (s[n] != base[n]).any()]).T
+            assert np.abs(got[n] - base[n] - want).max() < 1e-9, (method, n)
+    got = run("widen", base_model="g", parameters={"lambda": 1})
+    for n in layers[:1]:
+        want = ref_widen(base[n].T.ravel(), [s[n].T.ravel() for s in sources],
+                         {"lambda": 1, "above_average": 1, "calibration": 1}, shapes[n][::-1])
+        assert np.abs(got[n] - want.reshape(shapes[n][::-1]).T).max() < 1e-9, n
+    got = run("regmean", statistics=True, parameters={"off_diagonal": 1, "weight": 1})
+    for n in layers:
+        want = np.linalg.solve(sum(g[n] for g in grams), sum(g[n] @ s[n] for g, s in zip(grams, sources)))
+        assert np.abs(got[n] - want).max() < 1e-9, n
+    print("matrices of GPT-2 are merged as layers that take rows and give columns")
+
+
 def main():
     global probe, folder
     probe = os.path.join(sys.argv[1], "matrix_probe")
@@ -312,6 +362,8 @@ def main():
             if method in (knots, core_space, swudi, wudi_flow):
                 check(method, dict(params), (40, 30), 3, rng, worst)
         check_threads(rng, names)
+        if len(sys.argv) == 2:
+            check_inputs_first(Merge(sys.argv[1], folder), rng)
     check_threshold()
     print("  ".join(f"{name} {error:.0e}" for name, error in sorted(worst.items())))
     print(f"{len(worst)} whole-matrix methods agree with their definitions")

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Linear layers are stored outputs x inputs, but for some families. */
+#ifndef WW_MERGE_ORIENTATION_H
+#define WW_MERGE_ORIENTATION_H
+
+#include "merge/plan.h"
+
+/** Are the model's linear layers stored inputs x outputs, as GPT-2's are? */
+bool ww_stores_inputs_first(const struct ww_model *model);
+/** Is this tensor of such a model one of those layers? Heads are none. */
+bool ww_lies_across(bool inputs_first, const char *name);
+
+/** Where element e of a matrix of the file, rows x cols, is in its transpose. */
+static inline size_t ww_across(uint64_t e, size_t rows, size_t cols)
+{
+    return (size_t)(e % cols) * rows + (size_t)(e / cols);
+}
+
+/** n elements of a matrix of the file, from `first` on, to their places in `matrix`. */
+void ww_put_across(const double *x, uint64_t first, size_t n, size_t rows, size_t cols,
+                   double *matrix);
+/** And back. */
+void ww_take_across(const double *matrix, uint64_t first, size_t n, size_t rows,
+                    size_t cols, double *x);
+
+#endif
