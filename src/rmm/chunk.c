@@ -150,8 +150,9 @@ static enum ww_err try_adaptive(struct ww_chunk_room *room, struct ww_chunk_type
         return ww_chunk_order_adaptive(room, type, prediction, n / type.width,
                                        &room->third, err);
     }
-    return type.width == 1 ? ww_chunk_text_encode(room->text, bytes, n, &room->third, err)
-                           : WW_OK;
+    return type.width == 1
+               ? ww_chunk_text_encode(&room->text, bytes, n, &room->third, err)
+               : WW_OK;
 }
 
 static enum ww_err try_forms(struct ww_chunk_room *room, struct ww_chunk_type type,
@@ -267,7 +268,7 @@ static bool knows_mode(unsigned form, unsigned mode)
     case WW_CHUNK_KLT:
         return rest == WW_ADAPTIVE_SCALED;
     default:
-        return form == WW_CHUNK_SPLIT && rest == 0;
+        return form == WW_CHUNK_SPLIT && (rest & ~WW_ADAPTIVE_AGAIN) == 0;
     }
 }
 
@@ -293,8 +294,8 @@ static bool decode_form(struct ww_chunk_room *room, struct ww_chunk_type type,
                ww_chunk_order_decode(room, type, coded + 1, len - 1, prediction, out, n);
     case WW_CHUNK_SPLIT:
         if (room->mode != 0) {
-            return type.width == 1 &&
-                   ww_chunk_text_decode(room->text, coded + 1, len - 1, out, n);
+            return type.width == 1 && ww_chunk_text_decode(&room->text, room->mode,
+                                                           coded + 1, len - 1, out, n);
         }
         return ww_chunk_split_decode(room, type, coded + 1, len - 1, out, n);
     case WW_CHUNK_OWN:

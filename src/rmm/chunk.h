@@ -59,17 +59,23 @@
  * adaptive: for chunks of 65536 numbers or fewer, where it is shorter by a 64th or more.
  * The message is one of codec/adaptive.h and takes the rest. mode: 1, and of order and
  * dense 2 (each context is four, by the numbers before), of order 4 (all of one context)
- * or 8 alone (contexts are those of hints), of own and klt 16 always. A number is the
- * difference or integer v: for sizes from 0 on, whether |v| has more bits than that;
- * then, but for 0, its sign (1: negative), the two bits below the highest by what is
- * known of that size and of the one before, and the others raw, eight at a time, high
- * ones first. By the numbers before: e, at first 0, becomes floor((3 e + 16 min(|v|, 15))
- * / 4); below 3, 10, 24 or beyond. own, klt: the chunk is the whole factor from its first
- * number on, row is numbers / rank; of size s of its index a number asks set s % 2, about
- * sizes moved by 17 - floor(s / 2), which are bounded by 0 and 33. hints: with h = hint /
- * 2, rounded down, (rmm/rank.h) the context is h + 14 - edge, bounded by 0 and 15; of odd
- * hints -v is the difference. split: bytes of a type of one byte, each from its highest
- * bit on, by the byte before (0 for the first) and its own bits before.
+ * or 8 alone (contexts are those of hints), of own and klt 16 always, of split 32. A
+ * number is the difference or integer v: for sizes from 0 on, whether |v| has more bits
+ * than that; then, but for 0, its sign (1: negative), the two bits below the highest by
+ * what is known of that size and of the one before, and the others raw, eight at a time,
+ * high ones first. By the numbers before: e, at first 0, becomes floor((3 e + 16 min(|v|,
+ * 15)) / 4); below 3, 10, 24 or beyond. own, klt: the chunk is the whole factor from its
+ * first number on, row is numbers / rank; of size s of its index a number asks set s % 2,
+ * about sizes moved by 17 - floor(s / 2), which are bounded by 0 and 33. hints: with h =
+ * hint / 2, rounded down, (rmm/rank.h) the context is h + 14 - edge, bounded by 0 and 15;
+ * of odd hints -v is the difference. split: bytes of a type of one byte, each from its
+ * highest bit on, by the byte before (0 for the first) and its own bits before. Of split
+ * also 32: before byte i, where i is 4 or more, h is the four bytes before it as u32,
+ * times 2654435761 modulo 2^32, shifted right by 16; where no place is followed and one
+ * is kept for h that has the same four bytes before it, that one is followed from now on,
+ * with a length of 0; i is kept for h. Where a place is followed a bit says, by
+ * min(length, 15), whether byte i is the one at that place: then no more is said of it,
+ * and place and length become one more; else no place is followed.
  */
 #ifndef WW_RMM_CHUNK_H
 #define WW_RMM_CHUNK_H

@@ -156,29 +156,3 @@ void ww_adaptive_get(struct ww_adaptive *a, struct ww_bits_in *in,
         remember(a, v);
     }
 }
-
-void ww_adaptive_put_text(struct ww_bit *bits, struct ww_bits_out *out,
-                          const uint8_t *text, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        struct ww_bit *of = bits + (size_t)256 * (i ? text[i - 1] : 0);
-        for (unsigned node = 1, b = 8; b-- > 0;) {
-            const bool bit = text[i] >> b & 1;
-            ww_bits_put(out, &of[node], bit);
-            node = 2 * node + bit;
-        }
-    }
-}
-
-void ww_adaptive_get_text(struct ww_bit *bits, struct ww_bits_in *in, uint8_t *text,
-                          size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        struct ww_bit *of = bits + (size_t)256 * (i ? text[i - 1] : 0);
-        unsigned node = 1;
-        while (node < 256) {
-            node = 2 * node + ww_bits_get(in, &of[node]);
-        }
-        text[i] = (uint8_t)node;
-    }
-}

@@ -18,6 +18,9 @@
     16u /* those of the form are sizes: twice the bits of a typical                      \
            number of theirs */
 
+#define WW_ADAPTIVE_AGAIN 32u /* of texts: what came before comes again */
+
+#define WW_TEXT_LENGTHS 16u
 #define WW_ADAPTIVE_SIZES 34u /* bits of a folded number, and some */
 #define WW_ADAPTIVE_SETS 64u  /* contexts, and for each how active it is */
 
@@ -52,17 +55,18 @@ void ww_adaptive_get(struct ww_adaptive *a, struct ww_bits_in *in,
                      const uint8_t *contexts, unsigned n_bits, uint32_t *folded,
                      size_t n);
 
-/** Bytes by the byte before: probabilities are 65536 of them, all-zero. */
-#define WW_ADAPTIVE_TEXT ((size_t)65536)
-void ww_adaptive_put_text(struct ww_bit *bits, struct ww_bits_out *out,
-                          const uint8_t *text, size_t n);
-void ww_adaptive_get_text(struct ww_bit *bits, struct ww_bits_in *in, uint8_t *text,
-                          size_t n);
-/** The same as a chunk of form adaptive; at most WW_ADAPTIVE_MOST bytes. work:
- *  WW_ADAPTIVE_TEXT probabilities, of any content. Decoding begins behind the form. */
-enum ww_err ww_chunk_text_encode(struct ww_bit *work, const uint8_t *bytes, size_t n,
+/** Bytes by the byte before, and where the four before stood together already by what
+ *  came then. */
+struct ww_text {
+    struct ww_bit bytes[256][256];
+    struct ww_bit again[WW_TEXT_LENGTHS];
+    uint32_t last[WW_ADAPTIVE_MOST]; /* behind four bytes, by their hash; 0: never */
+};
+/** A chunk of form adaptive; at most WW_ADAPTIVE_MOST bytes. work: of any content.
+ *  Decoding begins behind the form. */
+enum ww_err ww_chunk_text_encode(struct ww_text *work, const uint8_t *bytes, size_t n,
                                  struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
-bool ww_chunk_text_decode(struct ww_bit *work, const uint8_t *coded, size_t len,
-                          uint8_t *out, size_t n) WW_MUST_USE;
+bool ww_chunk_text_decode(struct ww_text *work, unsigned mode, const uint8_t *coded,
+                          size_t len, uint8_t *out, size_t n) WW_MUST_USE;
 
 #endif

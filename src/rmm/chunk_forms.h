@@ -23,7 +23,7 @@ struct ww_chunk_room {
     unsigned mode;              /* of the chunk that is decoded, 0: tables */
     struct ww_sha_rest *beside; /* see ww_chunk_room_beside */
     struct ww_adaptive adaptive;
-    struct ww_bit text[WW_ADAPTIVE_TEXT];
+    struct ww_text text;
     struct ww_lanes_slots slots[WW_CHUNK_CONTEXTS]; /* of the tables that were read */
     struct ww_rans_table tables[WW_CHUNK_CONTEXTS];
     float scales[WW_CHUNK_MAX_RANK];

@@ -26,7 +26,7 @@ void ww_pack_head_write(const struct ww_pack_head *head, uint8_t out[WW_PACK_HEA
 
     memset(out, 0, WW_PACK_HEAD_BYTES);
     memcpy(out, WW_PACK_MAGIC, MAGIC_BYTES);
-    ww_put_u32le(out + AT_VERSION, WW_PACK_VERSION);
+    ww_put_u32le(out + AT_VERSION, head->version);
     ww_put_u64le(out + AT_OFFSET, head->manifest_offset);
     ww_put_u64le(out + AT_MANIFEST, head->manifest_bytes);
     ww_put_u64le(out + AT_BUNDLE, head->bundle_bytes);
@@ -37,18 +37,33 @@ void ww_pack_head_write(const struct ww_pack_head *head, uint8_t out[WW_PACK_HEA
     memcpy(out + AT_CHECK, digest, CHECK_BYTES);
 }
 
+uint64_t ww_pack_align(uint32_t version)
+{
+    return version == WW_PACK_VERSION_2 ? WW_PACK_MOST_ALIGN : 16;
+}
+
+uint64_t ww_pack_first(uint32_t version)
+{
+    return ww_round_up(WW_PACK_HEAD_BYTES, ww_pack_align(version));
+}
+
 static bool fits(const struct ww_pack_head *head, uint64_t file_bytes)
 {
     uint64_t end = head->manifest_offset;
 
-    return head->manifest_offset >= WW_PACK_ALIGN &&
-           head->manifest_offset % WW_PACK_ALIGN == 0 && head->manifest_bytes > 0 &&
-           head->manifest_bytes <= WW_PACK_MAX_MANIFEST &&
+    return head->manifest_offset >= ww_pack_first(head->version) &&
+           head->manifest_offset % ww_pack_align(head->version) == 0 &&
+           head->manifest_bytes > 0 && head->manifest_bytes <= WW_PACK_MAX_MANIFEST &&
            head->bundle_bytes <= WW_PACK_MAX_BUNDLE &&
            head->keys_bytes <= WW_PACK_MAX_KEYS &&
            ww_add_u64(end, head->manifest_bytes, &end) &&
            ww_add_u64(end, head->bundle_bytes, &end) &&
            ww_add_u64(end, head->keys_bytes, &end) && end == file_bytes;
+}
+
+uint32_t ww_pack_head_version(const uint8_t bytes[WW_PACK_HEAD_BYTES])
+{
+    return ww_get_u32le(bytes + AT_VERSION);
 }
 
 uint64_t ww_pack_head_sections(const uint8_t bytes[WW_PACK_HEAD_BYTES])
@@ -69,11 +84,12 @@ enum ww_err ww_pack_head_parse(const uint8_t *bytes, size_t len, uint64_t file_b
             "'%s' is no package: it does not begin as 'weightward rmm pack' writes them",
             name);
     }
-    if (ww_get_u32le(bytes + AT_VERSION) != WW_PACK_VERSION) {
+    out->version = ww_pack_head_version(bytes);
+    if (out->version != WW_PACK_VERSION && out->version != WW_PACK_VERSION_2) {
         return WW_FAIL(err, WW_E_VERSION,
-                       "package '%s' has format version %lu, expected %d; use a newer "
-                       "weightward",
-                       name, (unsigned long)ww_get_u32le(bytes + AT_VERSION),
+                       "package '%s' has format version %lu, expected %d or %d; use a "
+                       "newer weightward",
+                       name, (unsigned long)out->version, WW_PACK_VERSION_2,
                        WW_PACK_VERSION);
     }
     ww_sha256_of(bytes, AT_CHECK, digest);

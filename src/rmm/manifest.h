@@ -84,10 +84,10 @@ struct ww_pack_manifest {
 
 enum ww_err ww_pack_manifest_write(const struct ww_pack_manifest *manifest,
                                    struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
-/** Sections must follow each other from 4096 to manifest_offset with less than 4096 bytes
- *  between. name goes into error texts. WW_E_MALFORMED, WW_E_VERSION. */
+/** Sections must follow each other up to where the head has the manifest, by its
+ *  version. name goes into error texts. WW_E_MALFORMED, WW_E_VERSION. */
 enum ww_err ww_pack_manifest_read(const uint8_t *text, size_t len,
-                                  uint64_t manifest_offset, const char *name,
+                                  const struct ww_pack_head *head, const char *name,
                                   struct ww_pack_manifest *out,
                                   struct ww_error *err) WW_MUST_USE;
 /** Frees the arrays and the document. */

@@ -20,7 +20,7 @@ struct ww_pack_file {
     uint64_t bytes; /* in all, as one file */
     struct ww_pack_head head;
     struct ww_pack_manifest manifest;
-    struct ww_buf text; /* of the manifest */
+    struct ww_buf text; /* of the manifest, as it is stored */
     struct ww_buf bundle;
     struct ww_buf keys;
     struct ww_record *records; /* per member; of sealed ones */
@@ -98,6 +98,7 @@ struct ww_pack_new {
     char *partial; /* for texts; NULL once it has its name */
     int dirfd;     /* the folder of both */
     int fd;
+    uint32_t version;                         /* of the format */
     uint64_t at;                              /* where the next section goes */
     uint64_t most;                            /* bytes that it may have; 0: any */
     bool folder;                              /* it becomes, or is, a folder */
@@ -105,6 +106,8 @@ struct ww_pack_new {
 };
 enum ww_err ww_pack_new_begin(const char *path, struct ww_pack_new *out,
                               struct ww_error *err) WW_MUST_USE;
+/** A section ends there: the next one follows. */
+void ww_pack_new_after(struct ww_pack_new *made, uint64_t end);
 /** Copy a section as it is. */
 enum ww_err ww_pack_new_copy(struct ww_pack_new *made, const struct ww_pack_file *from,
                              size_t member, struct ww_error *err) WW_MUST_USE;

@@ -152,8 +152,8 @@ static enum ww_err put_all(struct placing *p, const struct ww_pack_manifest *man
             ww_fsync(p->dirfd, p->made->path, err); /* their names before it names them */
     }
     if (!rc) {
-        rc = put_file(p, WW_PACK_FOLDER_FILE, 0, WW_PACK_ALIGN, p->made->at, tail_bytes,
-                      err);
+        rc = put_file(p, WW_PACK_FOLDER_FILE, 0, ww_pack_first(p->made->version),
+                      p->made->at, tail_bytes, err);
         p->named = !rc;
     }
     return rc ? rc : ww_fsync(p->dirfd, p->made->path, err);

@@ -28,6 +28,7 @@ static const char *const unmerge_keys[] = {"merged", "sources"};
 static const char *const other_keys[] = {"name", "weight", "tensor_tree"};
 
 struct reader {
+    const struct ww_pack_head *head;
     const char *name;
     struct ww_pack_manifest *m;
     struct ww_error *err;
@@ -305,7 +306,7 @@ static enum ww_err read_place(struct reader *r, const struct ww_jnode *node,
                               struct ww_pack_manifest_member *m, uint64_t *end)
 {
     if (!ww_ju64(ww_jget(node, "offset"), &m->offset) ||
-        m->offset != ww_round_up(*end, WW_PACK_ALIGN)) {
+        m->offset != ww_round_up(*end, ww_pack_align(r->head->version))) {
         return malformed(r, "members.offset");
     }
     if (!ww_ju64(ww_jget(node, "bytes"), &m->bytes) || m->bytes < 8 ||
@@ -356,10 +357,9 @@ static enum ww_err read_member(struct reader *r, const struct ww_jnode *node,
     return rc ? rc : read_sealing(r, node, m);
 }
 
-static enum ww_err read_members(struct reader *r, const struct ww_jnode *list,
-                                uint64_t manifest_offset)
+static enum ww_err read_members(struct reader *r, const struct ww_jnode *list)
 {
-    uint64_t end = WW_PACK_ALIGN;
+    uint64_t end = ww_pack_first(r->head->version);
     enum ww_err rc = WW_OK;
 
     if (!is_array(list) || ww_jsize(list) > WW_PACK_MAX_MEMBERS) {
@@ -373,14 +373,14 @@ static enum ww_err read_members(struct reader *r, const struct ww_jnode *list,
     for (const struct ww_jnode *at = ww_jfirst(list); at && !rc; at = ww_jnext(at)) {
         rc = read_member(r, at, &end);
     }
-    if (!rc && ww_round_up(end, WW_PACK_ALIGN) != manifest_offset) {
+    if (!rc &&
+        ww_round_up(end, ww_pack_align(r->head->version)) != r->head->manifest_offset) {
         rc = malformed(r, "members.bytes");
     }
     return rc;
 }
 
-static enum ww_err read_root(struct reader *r, const struct ww_jnode *root,
-                             uint64_t manifest_offset)
+static enum ww_err read_root(struct reader *r, const struct ww_jnode *root)
 {
     struct ww_pack_manifest *m = r->m;
     const struct ww_jnode *previous = ww_jget(root, "previous");
@@ -411,14 +411,14 @@ static enum ww_err read_root(struct reader *r, const struct ww_jnode *root,
         return malformed(r, "version");
     }
     rc = read_base(r, ww_jget(root, "base"));
-    return rc ? rc : read_members(r, ww_jget(root, "members"), manifest_offset);
+    return rc ? rc : read_members(r, ww_jget(root, "members"));
 }
 
 enum ww_err ww_pack_manifest_read(const uint8_t *text, size_t len,
-                                  uint64_t manifest_offset, const char *name,
+                                  const struct ww_pack_head *head, const char *name,
                                   struct ww_pack_manifest *out, struct ww_error *err)
 {
-    struct reader r = {name, out, err, 0};
+    struct reader r = {head, name, out, err, 0};
     enum ww_err rc = WW_OK;
 
     memset(out, 0, sizeof(*out));
@@ -426,7 +426,7 @@ enum ww_err ww_pack_manifest_read(const uint8_t *text, size_t len,
     if (rc) {
         ww_error_context(err, "package '%s'", name);
     } else {
-        rc = read_root(&r, ww_json_root(out->json), manifest_offset);
+        rc = read_root(&r, ww_json_root(out->json));
     }
     if (rc) {
         ww_pack_manifest_release(out);

@@ -226,7 +226,7 @@ static enum ww_err write_table(struct ww_writing *w, struct ww_error *err)
         rc = ww_pack_table_write(t, &text, err);
     }
     if (!rc) {
-        rc = ww_pack_table_code(&text, &coded, err);
+        rc = ww_pack_text_code(&text, &coded, err);
     }
     if (!rc) {
         rc = ww_section_add(w->out, coded.data, coded.len, err);

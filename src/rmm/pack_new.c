@@ -26,7 +26,8 @@ enum ww_err ww_pack_new_begin(const char *path, struct ww_pack_new *out,
     memset(out, 0, sizeof(*out));
     out->dirfd = -1;
     out->fd = -1;
-    out->at = WW_PACK_ALIGN;
+    out->version = WW_PACK_VERSION;
+    out->at = ww_pack_first(out->version);
     out->path = ww_strdup(path);
     out->partial = ww_asprintf("%s.partial", path);
     if (!out->path || !out->partial) {
@@ -39,6 +40,11 @@ enum ww_err ww_pack_new_begin(const char *path, struct ww_pack_new *out,
     }
     return ww_partial_open(out->dirfd, ww_path_base(out->partial), out->partial, 0644, 0,
                            &out->fd, err);
+}
+
+void ww_pack_new_after(struct ww_pack_new *made, uint64_t end)
+{
+    made->at = ww_round_up(end, ww_pack_align(made->version));
 }
 
 static enum ww_err copy(struct ww_pack_new *made, int fd, uint64_t offset, uint64_t bytes,
@@ -54,7 +60,7 @@ static enum ww_err copy(struct ww_pack_new *made, int fd, uint64_t offset, uint6
             rc = ww_pwrite_full(made->fd, room, n, made->at + at, made->partial, err);
         }
     }
-    made->at = ww_round_up(made->at + bytes, WW_PACK_ALIGN);
+    ww_pack_new_after(made, made->at + bytes);
     ww_free(room);
     return rc;
 }
@@ -120,7 +126,8 @@ static enum ww_err put_head(struct ww_pack_new *made, const struct ww_buf *text,
                             const struct ww_buf *bundle, const struct ww_buf *keys,
                             struct ww_error *err)
 {
-    struct ww_pack_head head = {.manifest_offset = made->at,
+    struct ww_pack_head head = {.version = made->version,
+                                .manifest_offset = made->at,
                                 .manifest_bytes = text->len,
                                 .bundle_bytes = bundle->len,
                                 .keys_bytes = keys->len};
@@ -156,6 +163,22 @@ enum ww_err ww_pack_new_name(struct ww_pack_new *made, bool replace, struct ww_e
     return rc;
 }
 
+/* A manifest as it is stored. */
+static enum ww_err store(const struct ww_pack_manifest *manifest, struct ww_buf *out,
+                         struct ww_error *err)
+{
+    struct ww_buf text;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&text, (size_t)WW_PACK_MAX_MANIFEST);
+    rc = ww_pack_manifest_write(manifest, &text, err);
+    if (!rc) {
+        rc = ww_pack_text_code(&text, out, err);
+    }
+    ww_buf_release(&text);
+    return rc;
+}
+
 enum ww_err ww_pack_new_measure(const struct ww_pack_new *made,
                                 const struct ww_pack_manifest *manifest, bool is_signed,
                                 const struct ww_buf *keys, uint64_t *bytes,
@@ -165,7 +188,7 @@ enum ww_err ww_pack_new_measure(const struct ww_pack_new *made,
     enum ww_err rc = WW_OK;
 
     ww_buf_init(&text, (size_t)WW_PACK_MAX_MANIFEST);
-    rc = ww_pack_manifest_write(manifest, &text, err);
+    rc = store(manifest, &text, err);
     *bytes = made->at + text.len + keys->len + (is_signed ? ROOM_TO_SIGN : 0);
     ww_buf_release(&text);
     return rc;
@@ -196,7 +219,7 @@ enum ww_err ww_pack_new_finish(struct ww_pack_new *made,
 
     ww_buf_init(&text, (size_t)WW_PACK_MAX_MANIFEST);
     ww_buf_init(&bundle, (size_t)WW_PACK_MAX_BUNDLE);
-    rc = ww_pack_manifest_write(manifest, &text, err);
+    rc = store(manifest, &text, err);
     if (!rc && signer) {
         ww_sha256_of(text.data, text.len, digest);
         rc = make_bundle(manifest, signer, digest, &bundle, err);
@@ -233,6 +256,8 @@ enum ww_err ww_pack_new_with_keys(struct ww_pack_new *made,
     uint64_t at = 0;
     enum ww_err rc = WW_OK;
 
+    made->version = from->head.version;
+    made->at = ww_pack_first(made->version);
     for (size_t i = 0; i < from->manifest.n_members && !rc; i++) {
         rc = ww_pack_new_copy(made, from, i, err);
     }

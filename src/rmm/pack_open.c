@@ -61,7 +61,7 @@ out:
 static enum ww_err read_parts(struct ww_pack_file *f, struct ww_error *err)
 {
     const struct ww_pack_head *h = &f->head;
-    const uint64_t tail = f->folder >= 0 ? WW_PACK_ALIGN : h->manifest_offset;
+    const uint64_t tail = f->folder >= 0 ? ww_pack_first(h->version) : h->manifest_offset;
     const uint64_t bundle = tail + h->manifest_bytes;
     enum ww_err rc = read_part(f, tail, h->manifest_bytes, &f->text, err);
 
@@ -131,13 +131,14 @@ static enum ww_err open_file(struct ww_pack_file *f, struct ww_error *err)
 static uint64_t span(const struct ww_pack_file *f, const uint8_t *head, size_t n)
 {
     const uint64_t bytes = (uint64_t)f->st.st_size;
+    uint64_t first = 0;
     uint64_t all = 0;
 
-    if (f->folder < 0) {
-        return bytes;
+    if (f->folder < 0 || n < WW_PACK_HEAD_BYTES) {
+        return f->folder < 0 ? bytes : 0;
     }
-    return n == WW_PACK_HEAD_BYTES && bytes >= WW_PACK_ALIGN &&
-                   ww_add_u64(ww_pack_head_sections(head), bytes - WW_PACK_ALIGN, &all)
+    first = ww_pack_first(ww_pack_head_version(head));
+    return bytes >= first && ww_add_u64(ww_pack_head_sections(head), bytes - first, &all)
                ? all
                : 0;
 }
@@ -155,6 +156,28 @@ void ww_pack_section_give(const struct ww_pack_file *f, int fd)
     if (f->folder >= 0 && fd >= 0) {
         close(fd);
     }
+}
+
+/* Text of the manifest as it is stored: what the signature is about. */
+static enum ww_err read_manifest(struct ww_pack_file *f, struct ww_error *err)
+{
+    const struct ww_buf *stored = &f->text;
+    uint8_t *text = NULL;
+    size_t n = 0;
+    enum ww_err rc = WW_OK;
+
+    if (f->head.version == WW_PACK_VERSION_2 ||
+        !ww_pack_text_is_coded(stored->data, stored->len)) {
+        return ww_pack_manifest_read(stored->data, stored->len, &f->head, f->path,
+                                     &f->manifest, err);
+    }
+    rc = ww_pack_text_open(stored->data, stored->len, &text, &n, err);
+    if (!rc) {
+        rc = text ? ww_pack_manifest_read(text, n, &f->head, f->path, &f->manifest, err)
+                  : damaged(f, "manifest", err);
+    }
+    ww_free(text);
+    return rc;
 }
 
 enum ww_err ww_pack_open(const char *path, struct ww_pack_file *out, struct ww_error *err)
@@ -188,8 +211,7 @@ enum ww_err ww_pack_open(const char *path, struct ww_pack_file *out, struct ww_e
         rc = read_parts(out, err);
     }
     if (!rc) {
-        rc = ww_pack_manifest_read(out->text.data, out->text.len,
-                                   out->head.manifest_offset, path, &out->manifest, err);
+        rc = read_manifest(out, err);
     }
     if (!rc) {
         rc = read_keys(out, err);

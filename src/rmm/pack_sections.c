@@ -19,7 +19,7 @@
 static enum ww_err check_zeros(const struct ww_pack_file *f, uint64_t from, uint64_t to,
                                struct ww_error *err)
 {
-    uint8_t bytes[WW_PACK_ALIGN];
+    uint8_t bytes[WW_PACK_MOST_ALIGN];
     const size_t n = (size_t)(to - from);
     enum ww_err rc = ww_pread_full(f->fd, bytes, n, from, f->path, err);
 
@@ -106,7 +106,8 @@ enum ww_err ww_pack_check_sections(const struct ww_pack_file *f,
         end = m->members[i].offset + m->members[i].bytes;
     }
     if (f->folder >= 0) {
-        rc = rc ? rc : check_zeros(f, WW_PACK_HEAD_BYTES, WW_PACK_ALIGN, err);
+        rc = rc ? rc
+                : check_zeros(f, WW_PACK_HEAD_BYTES, ww_pack_first(f->head.version), err);
     } else if (!rc) {
         rc = check_zeros(f, end, f->head.manifest_offset, err);
     }

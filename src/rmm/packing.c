@@ -245,7 +245,7 @@ enum ww_err ww_packing_write(struct ww_packing *p, struct ww_member *member,
         const struct ww_member_out one = {member, &out, entry};
         rc = ww_members_write(&one, 1, &p->use, p->crew, &p->pace, err);
     }
-    p->made.at = ww_round_up(out.at, WW_PACK_ALIGN);
+    ww_pack_new_after(&p->made, out.at);
     if (entry->sealed) {
         memset(entry->coded, 0, sizeof(entry->coded));
     }

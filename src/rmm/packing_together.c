@@ -59,7 +59,7 @@ static enum ww_err place(struct ww_packing *p, const struct together *t, size_t 
     if (i > 0) {
         return ww_pack_new_append(&p->made, t->sections[i].fd, entry->bytes, err);
     }
-    p->made.at = ww_round_up(t->sections[i].at, WW_PACK_ALIGN);
+    ww_pack_new_after(&p->made, t->sections[i].at);
     return WW_OK;
 }
 

@@ -91,10 +91,16 @@ enum ww_err ww_pack_table_write(const struct ww_pack_table *table, struct ww_buf
 enum ww_err ww_pack_table_read(const uint8_t *text, size_t len, uint64_t content_bytes,
                                const char *member, struct ww_pack_table *out,
                                struct ww_error *err) WW_MUST_USE;
-/** What stands in the section: the text, or where that is shorter u8 0 | u32 length of
- *  the text | it as a chunk of form adaptive (rmm/chunk.h). out is empty before. */
-enum ww_err ww_pack_table_code(const struct ww_buf *text, struct ww_buf *out,
-                               struct ww_error *err) WW_MUST_USE;
+/** What is stored of a table or a manifest: the text, or where that is shorter u8 0 | u32
+ *  length of the text | it as a chunk of form adaptive (rmm/chunk.h). out is empty
+ * before.
+ */
+enum ww_err ww_pack_text_code(const struct ww_buf *text, struct ww_buf *out,
+                              struct ww_error *err) WW_MUST_USE;
+bool ww_pack_text_is_coded(const uint8_t *bytes, size_t len);
+/** The text of what is coded, to be freed; NULL: it does not decode. */
+enum ww_err ww_pack_text_open(const uint8_t *bytes, size_t len, uint8_t **text, size_t *n,
+                              struct ww_error *err) WW_MUST_USE;
 /** Read what stands there; as ww_pack_table_read. */
 enum ww_err ww_pack_table_open(const uint8_t *bytes, size_t len, uint64_t content_bytes,
                                const char *member, struct ww_pack_table *out,

@@ -158,13 +158,17 @@ import json, struct, subprocess, sys
 path, family, ww = sys.argv[1:]
 whole = open(path, "rb").read()
 offset, length, bundle, keys = struct.unpack("<4Q", whole[24:56])
-manifest = json.loads(whole[offset:offset + length])
+members = json.loads(subprocess.run([ww, "rmm", "list", path, "--json"], stdout=subprocess.PIPE,
+                                    check=True).stdout)["members"]
 places = {"head": [0, 17, 30, 60, 100, 127], "manifest": [offset, offset + length // 2],
           "bundle": [offset + length + 5, offset + length + bundle - 2],
           "keys": [offset + length + bundle + 6, offset + length + bundle + keys - 1]}
-for m in manifest["members"]:
-    places["section of " + m["name"]] = [m["offset"], m["offset"] + m["bytes"] // 2,
-                                         m["offset"] + m["bytes"] - 20, m["offset"] + m["bytes"] - 1]
+at = 128
+for m in members:
+    places["section of " + m["name"]] = [at, at + m["bytes"] // 2, at + m["bytes"] - 20,
+                                         at + m["bytes"] - 1]
+    at += -(-m["bytes"] // 16) * 16
+assert at == offset
 
 def verify(data):
     open("bad.pkg", "wb").write(data)
@@ -175,7 +179,7 @@ def restore(data):
     """By a reader that checks no section beforehand."""
     open("bad.pkg", "wb").write(data)
     codes = []
-    for m in manifest["members"]:
+    for m in members:
         done = subprocess.run([ww, "rmm", "unpack", "bad.pkg", m["name"], "got", "--base",
                                family + "/base", "--open-with", "ann.key", "-q"], capture_output=True)
         codes.append(done.returncode)

@@ -10,7 +10,9 @@
 #include "rmm/manifest.h"
 #include "rmm/table.h"
 
-#define OFFSET 8192 /* of the manifest in the seeds */
+/* Of the manifest in the seeds. */
+static const struct ww_pack_head at = {.version = WW_PACK_VERSION_2,
+                                       .manifest_offset = 8192};
 
 static void try_head(const uint8_t *bytes, size_t len)
 {
@@ -30,13 +32,13 @@ static void try_manifest(const uint8_t *bytes, size_t len)
     struct ww_pack_manifest again;
     struct ww_error err = {0};
     struct ww_buf text;
-    if (ww_pack_manifest_read(bytes, len, OFFSET, "fuzz", &m, &err) != WW_OK) {
+    if (ww_pack_manifest_read(bytes, len, &at, "fuzz", &m, &err) != WW_OK) {
         FUZZ_CHECK(err.code != WW_OK);
         return;
     }
     ww_buf_init(&text, 1 << 20);
     FUZZ_CHECK(ww_pack_manifest_write(&m, &text, &err) == WW_OK);
-    FUZZ_CHECK(ww_pack_manifest_read(text.data, text.len, OFFSET, "fuzz", &again, &err) ==
+    FUZZ_CHECK(ww_pack_manifest_read(text.data, text.len, &at, "fuzz", &again, &err) ==
                WW_OK);
     FUZZ_CHECK(again.n_members == m.n_members && again.version == m.version);
     ww_pack_manifest_release(&again);
@@ -65,7 +67,7 @@ static void try_table(const uint8_t *bytes, size_t len)
     ww_buf_init(&text, 1 << 20);
     ww_buf_init(&coded, 1 << 20);
     FUZZ_CHECK(ww_pack_table_write(&t, &text, &err) == WW_OK);
-    FUZZ_CHECK(ww_pack_table_code(&text, &coded, &err) == WW_OK);
+    FUZZ_CHECK(ww_pack_text_code(&text, &coded, &err) == WW_OK);
     FUZZ_CHECK(ww_pack_table_open(coded.data, coded.len, 100, "fuzz", &again, &err) ==
                WW_OK);
     FUZZ_CHECK(again.n_files == t.n_files && again.n_parts == t.n_parts &&

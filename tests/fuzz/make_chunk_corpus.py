@@ -69,6 +69,7 @@ def main():
     # Without tables: messages of any bytes, and one that ends (see Bits in package_reader.py)
     some = random.Random(2).randbytes(60)
     save("adaptive-text", 4, 40, bytes([16, 1, 3]) + some)
+    save("adaptive-again", 4, 40, bytes([16, 33, 3]) + some)
     save("adaptive-none", 4, 0, bytes([16, 1, 3]) + bytes(4))
     save("adaptive-factors", 2, 8, bytes([16, 17, 4]) +
          struct.pack("<BH2f", 1, 2, 0.5, 2) + bytes([9, 14]) + some)

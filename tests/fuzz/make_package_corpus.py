@@ -16,8 +16,8 @@ def save(name, kind, data):
         f.write(bytes([kind]) + data)
 
 
-def head(offset, manifest, bundle, keys):
-    fields = (b"weightward-pack\n" + struct.pack("<IIQQQQ", 1, 0, offset, manifest, bundle, keys)
+def head(version, offset, manifest, bundle, keys):
+    fields = (b"weightward-pack\n" + struct.pack("<IIQQQQ", version, 0, offset, manifest, bundle, keys)
               + bytes(64))
     return fields + hashlib.sha256(fields).digest()[:8]
 
@@ -59,8 +59,8 @@ def main():
     coded = {"stored": 1, "same": 2, "order": 3, "split": 4, "own": 5}
     base = {"name": "base", "files": [{"path": "x", "size": 3, "sha256": SHA}],
             "tensors": [{"name": "w", "dtype": "BF16", "shape": [2, 3], "root": SHA}]}
-    save("head", 0, head(8192, 1000, 800, 8))
-    save("head-short", 0, head(4096, 1000, 0, 0))
+    save("head", 0, head(2, 8192, 1000, 800, 8))
+    save("head-short", 0, head(3, 128, 9872, 0, 0))
     save("plain", 1, manifest([member(coded=coded)], base))
     save("sealed", 1, manifest([member(cipher="aes-256-gcm", key_id="ef" * 16)], None, 2))
     unmerge = {"merged": 2, "sources": [{"name": "b", "weight": -1, "tensor_tree": SHA}]}

@@ -154,26 +154,36 @@ class Bits:
         self.end()
         return out
 
-    def text(self, n):
-        out = bytearray([0])
-        for _ in range(n):
-            node = 1
+    def text(self, n, again):
+        out, kept, at, length = bytearray(), {}, None, 0
+        for i in range(n):
+            if again and i >= 4:
+                four = int.from_bytes(out[-4:], "little") * 2654435761 % (1 << 32) >> 16
+                last = kept.get(four)
+                if at is None and last and out[last - 4:last] == out[-4:]:
+                    at, length = last, 0
+                kept[four] = i
+            if at is not None and self.bit("again", min(length, 15)):
+                out.append(out[at])
+                at, length = at + 1, length + 1
+                continue
+            at, node = None, 1
             while node < 256:
-                node = 2 * node + self.bit(out[-1], node)
+                node = 2 * node + self.bit(out[-1] if out else 0, node)
             out.append(node - 256)
         self.end()
-        return bytes(out[1:])
+        return bytes(out)
 
     def end(self):
         assert self.code == 0 and self.at == len(self.data), "it does not end"
 
 
-def coded_table(data):
-    """The text of a member's table."""
+def coded_text(data):
+    """The text of a manifest, or of a member's table."""
     if data[:1] != b"\0":
         return data
-    assert data[5:8] == bytes([16, 1, 3])
-    return Bits(data[8:]).text(struct.unpack_from("<I", data, 1)[0])
+    assert data[5] == 16 and data[6] in (1, 33) and data[7] == 3
+    return Bits(data[8:]).text(struct.unpack_from("<I", data, 1)[0], data[6] == 33)
 
 
 def ordered(bits, width):
@@ -357,8 +367,8 @@ def decode_chunk(data, dtype, n_bytes, prediction, hints=None):
         mode, form, data = data[0], data[1], data[2:]
         assert mode & 1 and n_bytes // width <= 65536
     if mode and form == 3:
-        assert width == 1 and mode == 1
-        out = Bits(data).text(n_bytes)
+        assert width == 1 and mode in (1, 33)
+        out = Bits(data).text(n_bytes, mode == 33)
     elif form == 0:
         out = data
     elif form == 1:
@@ -480,18 +490,19 @@ class Package:
         self.data = open(path, "rb").read()
         fields = struct.unpack_from("<16sIIQQQQ32s32s8s", self.data)
         magic, version, flags, at, n, bundle, keys, digest, tail, check = fields
-        assert magic == b"weightward-pack\n" and version == 2 and flags == 0
+        assert magic == b"weightward-pack\n" and version in (2, 3) and flags == 0
         assert hashlib.sha256(self.data[:120]).digest()[:8] == check
         text = self.data[at:at + n]
         assert hashlib.sha256(text).digest() == digest
         assert hashlib.sha256(self.data[at + n:]).digest() == tail
         assert at + n + bundle + keys == len(self.data)
         self.text = text
-        self.manifest = json.loads(text)
+        self.manifest = json.loads(coded_text(text) if version > 2 else text)
         self.bundle = self.data[at + n:at + n + bundle]
         self.keys = self.data[at + n + bundle:]
-        end = 128
+        end, step = 128, 4096 if version == 2 else 16
         for member in self.manifest["members"]:
+            assert member["offset"] == -(-end // step) * step
             assert not any(self.data[end:member["offset"]])
             end = member["offset"] + member["bytes"]
             assert sha256(self.data[member["offset"]:end]) == member["sha256"]
@@ -549,7 +560,7 @@ class Package:
         dictionary that gets the bytes of every part."""
         entry, content = self.content(name, content_key)
         n = struct.unpack("<Q", content[-8:])[0]
-        table = json.loads(coded_table(content[-8 - n:-8]))
+        table = json.loads(coded_text(content[-8 - n:-8]))
         salt = bytes.fromhex(table["salt"])
         listed = b"".join(struct.pack("<I", len(f["path"].encode())) + f["path"].encode() +
                           struct.pack("<Q", f["size"]) + bytes.fromhex(f["sha256"])
@@ -601,4 +612,4 @@ class Package:
         assert at == len(content) - 8 - n
 
 
-__all__ = ["Package", "InvalidSignature", "coded_table"]
+__all__ = ["Package", "InvalidSignature", "coded_text"]

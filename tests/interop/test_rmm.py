@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 
-from package_reader import InvalidSignature, Package, coded_table
+from package_reader import InvalidSignature, Package, coded_text
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "vectors", "crypto"))
@@ -108,7 +108,7 @@ def merged(run, check, work, base, adapter):
     check(package, "m", out)
     _, content = package.content("m")
     n = struct.unpack("<Q", content[-8:])[0]
-    parts = [p for f in json.loads(coded_table(content[-8 - n:-8]))["files"] for p in f.get("parts", [])]
+    parts = [p for f in json.loads(coded_text(content[-8 - n:-8]))["files"] for p in f.get("parts", [])]
     ranks = [p["rank"] for p in parts if "rank" in p]
     assert len(ranks) >= 4 and {r["rank"] for r in ranks} == {4}, ranks
     for n in ("1", "2", "8"):
@@ -249,7 +249,7 @@ def dtypes(run, work, content_key):
         assert files["model.safetensors"] == read(os.path.join(folder, name), "model.safetensors")
         _, content = package.content(name, key)
         n = struct.unpack("<Q", content[-8:])[0]
-        table = json.loads(coded_table(content[-8 - n:-8]))
+        table = json.loads(coded_text(content[-8 - n:-8]))
         parts = [p for f in table["files"] for p in f.get("parts", []) if "tensor" in p]
         assert {p.get("base_dtype") for p in parts} == {"BF16"}, (name, parts)
         at = 0

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "rmm/manifest.h"
+#include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "weightward/package.h"
@@ -207,6 +208,20 @@ static inline void fx_pack(struct fx *f, const char *pkg, bool sealed, bool with
     assert_int_equal(report.n_members, 2);
     ww_pack_report_release(&report);
     ww_signkey_free(key);
+}
+
+/* The text of a manifest that is stored so; to be released. */
+static inline void fx_manifest(const uint8_t *stored, size_t len, struct ww_buf *out)
+{
+    struct ww_error err = {0};
+    uint8_t *text = NULL;
+    size_t n = 0;
+    assert_true(ww_pack_text_is_coded(stored, len));
+    assert_int_equal(ww_pack_text_open(stored, len, &text, &n, &err), WW_OK);
+    assert_non_null(text);
+    ww_buf_init(out, 1U << 20);
+    assert_int_equal(ww_buf_add(out, text, n, &err), WW_OK);
+    ww_free(text);
 }
 
 static inline enum ww_err fx_unpack(struct fx *f, const char *name, const char *base,

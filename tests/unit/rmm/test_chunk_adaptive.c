@@ -335,6 +335,31 @@ static void hints_make_what_is_left_shorter(void **state)
     }
 }
 
+/* What came before comes again, also where it overlaps with itself. */
+static void texts_that_repeat_are_shorter(void **state)
+{
+    static const size_t periods[] = {1, 3, 4, 5, 40, 500};
+    const struct ww_chunk_type type = ww_chunk_type_of(WW_DTYPE_U8);
+    struct fx *f = *state;
+    uint64_t seed = 9;
+    for (size_t p = 0; p < WW_LEN(periods); p++) {
+        for (size_t i = 0; i < 2000; i++) {
+            f->bytes[i] =
+                i < periods[p] ? (uint8_t)fx_random(&seed) : f->bytes[i - periods[p]];
+        }
+        for (size_t n = 0; n < 10; n++) {
+            round_trip(f, WW_DTYPE_U8, NULL, n);
+        }
+        round_trip(f, WW_DTYPE_U8, NULL, 2000);
+        assert_true(periods[p] < 4 || f->coded.data[1] == 33);
+        assert_true(f->coded.len < periods[p] * 5 / 4 + 60);
+        for (size_t len = 0; len < f->coded.len; len++) {
+            assert_false(
+                ww_chunk_decode(f->room, type, f->coded.data, len, NULL, f->back, 2000));
+        }
+    }
+}
+
 static void tables_of_members_are_coded(void **state)
 {
     static const char text[] = "{\"schema\":\"weightward.package-member/2\",\"salt\":\""
@@ -348,7 +373,7 @@ static void tables_of_members_are_coded(void **state)
     ww_buf_init(&plain, 1 << 20);
     ww_buf_init(&coded, 1 << 20);
     OK(ww_buf_add(&plain, text, sizeof(text) - 1, &err));
-    OK(ww_pack_table_code(&plain, &coded, &err));
+    OK(ww_pack_text_code(&plain, &coded, &err));
     assert_true(coded.len < plain.len && coded.data[0] == 0);
     OK(ww_pack_table_open(coded.data, coded.len, 0, "m", &t, &err));
     assert_int_equal(t.n_files, 0);
@@ -379,6 +404,7 @@ int main(void)
         TEST(factors_share_what_is_learnt),
         TEST(levels_are_coded_without_tables),
         TEST(hints_make_what_is_left_shorter),
+        TEST(texts_that_repeat_are_shorter),
         TEST(tables_of_members_are_coded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

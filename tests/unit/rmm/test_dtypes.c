@@ -121,7 +121,7 @@ static void same_section(const char *a, const char *b, uint64_t bytes)
     fx_read(a, &x);
     fx_read(b, &y);
     assert_int_equal(x.len, y.len);
-    assert_memory_equal(x.data + 4096, y.data + 4096, bytes);
+    assert_memory_equal(x.data + WW_PACK_HEAD_BYTES, y.data + WW_PACK_HEAD_BYTES, bytes);
     ww_buf_release(&x);
     ww_buf_release(&y);
 }

@@ -79,7 +79,7 @@ static void every_bit_of_a_package_counts(void **state)
     pack(&s);
     fx_read(s.pkg, &text);
     print_message("%zu bytes\n", text.len);
-    assert_in_range(text.len, 8192, 16384);
+    assert_in_range(text.len, 1024, 4096);
     s.public_key = fx_join(s.dir, "me.pub");
     assert_true(accepts(&s, text.data, text.len));
     refuses_changes(accepts, &s, text.data, text.len, STEP);

@@ -363,6 +363,8 @@ static void what_the_method_cannot_hold_comes_back_exactly(void **state)
     end(s);
 }
 
+#define ID 16 /* bytes that a drawn id may make a manifest longer than another */
+
 static void a_budget_takes_as_many_directions_as_fit(void **state)
 {
     struct set *s = begin();
@@ -378,19 +380,15 @@ static void a_budget_takes_as_many_directions_as_fit(void **state)
         ww_pack_report_release(&report);
     }
     for (size_t p = 1; p < N; p++) {
-        size_t fits = p; /* sections are padded, so some sizes are equal */
-        while (fits + 1 < N && sizes[fits + 1] <= sizes[p]) {
-            fits++;
-        }
         (void)unlink(s->f->pkg);
-        options.budget = sizes[p];
+        options.budget = sizes[p] + ID;
         OK(ww_pack_create(s->f->pkg, s->members, N, &options, &report, &err));
-        assert_int_equal(report.members[0].directions, fits);
+        assert_int_equal(report.members[0].directions, p);
         assert_true(report.bytes <= options.budget);
         ww_pack_report_release(&report);
     }
     (void)unlink(s->f->pkg);
-    options.budget = sizes[1] - 4096 * 4;
+    options.budget = sizes[1] - 4 * ID;
     FAILS(ww_pack_create(s->f->pkg, s->members, N, &options, &report, &err), WW_E_LIMIT);
     end(s);
 }

@@ -72,17 +72,19 @@ static enum ww_err read_manifest(struct ww_pack_manifest_member basis,
 {
     struct ww_pack_manifest_member members[2] = {basis, user};
     const struct ww_pack_manifest m = {.version = 1, .members = members, .n_members = 2};
+    const struct ww_pack_head head = {.version = WW_PACK_VERSION_2,
+                                      .manifest_offset = 3 * WW_PACK_MOST_ALIGN};
     struct ww_pack_manifest back;
     struct ww_error err = {0};
     struct ww_buf text;
     for (size_t i = 0; i < 2; i++) {
-        members[i].offset = (i + 1) * WW_PACK_ALIGN;
+        members[i].offset = (i + 1) * WW_PACK_MOST_ALIGN;
         members[i].bytes = 100;
     }
     ww_buf_init(&text, 1U << 20);
     OK(ww_pack_manifest_write(&m, &text, &err));
     const enum ww_err rc =
-        ww_pack_manifest_read(text.data, text.len, 3 * WW_PACK_ALIGN, "x", &back, why);
+        ww_pack_manifest_read(text.data, text.len, &head, "x", &back, why);
     if (!rc) {
         assert_true(back.members[0].basis && back.members[0].directions == 3);
         ww_pack_manifest_release(&back);

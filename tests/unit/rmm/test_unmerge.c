@@ -130,7 +130,8 @@ static void flipped_bits_do_not_unmerge(void **state)
     const char *sources[] = {f->two};
     for (unsigned i = 0; i < 12; i++) {
         /* Somewhere in the section, which begins at 4096, and in what follows it. */
-        const size_t at = WW_PACK_ALIGN + i * ((bytes.len - WW_PACK_ALIGN) / 12);
+        const size_t at =
+            WW_PACK_HEAD_BYTES + i * ((bytes.len - WW_PACK_HEAD_BYTES) / 12);
         bytes.data[at] ^= 0x04;
         fx_write(f->dir, "models.pkg", bytes.data, bytes.len);
         bytes.data[at] ^= 0x04;
@@ -159,6 +160,8 @@ static void malformed_weights_are_refused(void **state)
     static const char base[] = "{\"name\":\"m\",\"tensors\":[],\"files\":[]}";
     char good[300];
     char other[200];
+    const struct ww_pack_head head = {.version = WW_PACK_VERSION_2,
+                                      .manifest_offset = 8192};
     (void)state;
     snprintf(other, sizeof(other),
              "{\"name\":\"b\",\"weight\":-1,\"tensor_tree\":\"%064d\"}", 7);
@@ -178,7 +181,7 @@ static void malformed_weights_are_refused(void **state)
         ww_buf_init(&text, 1 << 20);
         OK(ww_buf_addf(&text, &err, part, cases[i].base, 0, 0, cases[i].unmerge));
         const enum ww_err rc =
-            ww_pack_manifest_read(text.data, text.len, 8192, "p", &m, &err);
+            ww_pack_manifest_read(text.data, text.len, &head, "p", &m, &err);
         assert_int_equal(rc, cases[i].rc);
         if (!rc) {
             assert_int_equal(m.members[0].n_others, 1);

@@ -434,11 +434,9 @@ static void hostile_parents_are_refused(void **state)
     OK(ww_pack_open(v.f->pkg, &file, &err));
     for (size_t i = 0; i < WW_LEN(changes); i++) {
         struct ww_buf text;
-        ww_buf_init(&text, 1U << 20);
-        OK(ww_buf_add(&text, file.text.data, file.text.len, &err));
+        fx_manifest(file.text.data, file.text.len, &text);
         replace(&text, changes[i].from, changes[i].to);
-        FAILS(ww_pack_manifest_read(text.data, text.len, file.head.manifest_offset, "x",
-                                    &m, &err),
+        FAILS(ww_pack_manifest_read(text.data, text.len, &file.head, "x", &m, &err),
               WW_E_MALFORMED);
         ww_buf_release(&text);
     }
@@ -487,10 +485,11 @@ static enum ww_err read_row(size_t n, bool merged, struct ww_error *why)
     char names[MOST][8];
     for (size_t i = 0; i < n; i++) {
         snprintf(names[i], sizeof(names[i]), "v%zu", i);
-        members[i] = (struct ww_pack_manifest_member){.name = names[i],
-                                                      .offset = (i + 1) * WW_PACK_ALIGN,
-                                                      .bytes = 100,
-                                                      .parent = i ? names[i - 1] : NULL};
+        members[i] =
+            (struct ww_pack_manifest_member){.name = names[i],
+                                             .offset = (i + 1) * WW_PACK_MOST_ALIGN,
+                                             .bytes = 100,
+                                             .parent = i ? names[i - 1] : NULL};
     }
     if (merged) {
         members[0].of_base = 2;
@@ -498,9 +497,11 @@ static enum ww_err read_row(size_t n, bool merged, struct ww_error *why)
         members[0].n_others = 1;
     }
     ww_buf_init(&text, 1U << 20);
+    const struct ww_pack_head head = {.version = WW_PACK_VERSION_2,
+                                      .manifest_offset = (n + 1) * WW_PACK_MOST_ALIGN};
     OK(ww_pack_manifest_write(&m, &text, &err));
-    const enum ww_err rc = ww_pack_manifest_read(
-        text.data, text.len, (n + 1) * WW_PACK_ALIGN, "x", &back, why);
+    const enum ww_err rc =
+        ww_pack_manifest_read(text.data, text.len, &head, "x", &back, why);
     if (!rc) {
         assert_int_equal(back.members[n - 1].depth, n - 1);
         ww_pack_manifest_release(&back);
