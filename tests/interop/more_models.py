@@ -167,6 +167,10 @@ CASES.update({
     "vit_mae": of("ViTMAEForPreTraining", "ViTMAEConfig", **VIT, decoder_hidden_size=48,
                   decoder_num_hidden_layers=2, decoder_num_attention_heads=8,
                   decoder_intermediate_size=72),
+    "audio-spectrogram": of("ASTForAudioClassification", "ASTConfig", **{
+        k: v for k, v in VIT.items() if k != "image_size"}, num_mel_bins=16, max_length=24,
+        frequency_stride=4, time_stride=8),
+    "videomae": of("VideoMAEForVideoClassification", "VideoMAEConfig", **VIT, num_frames=4),
     "vit_msn": of("ViTMSNForImageClassification", "ViTMSNConfig", **VIT),
     "ijepa": of("IJepaForImageClassification", "IJepaConfig", **VIT),
     "yolos": of("YolosForObjectDetection", "YolosConfig", **{**VIT, "image_size": [32, 32]},
@@ -210,6 +214,8 @@ INPUTS.update({
     "vit_mae": lambda model: [dict(pixel_values=noise(3, 2, 3, 32, 32),
                                    noise=noise(4, 2, 16))],
     "siglip2": patches, "siglip2_vision_model": patches,
+    "audio-spectrogram-transformer": lambda model: [dict(input_values=noise(3, 2, 24, 16))],
+    "videomae": lambda model: [dict(pixel_values=noise(3, 2, 4, 3, 32, 32))],
 })
 
 # Language models that read images or sound, of further families.
@@ -319,6 +325,12 @@ def said(change):
     return edit
 
 
+def usual_layers(config):
+    """Leaves out the four layers that transformers takes where nothing is said."""
+    for key in ("num_hidden_layers", "layers_block_type", "layer_types"):
+        config.pop(key, None)
+
+
 def older_neox(config):
     config.update(rotary_pct=0.5, rotary_emb_base=100)
     del config["rope_parameters"]
@@ -329,4 +341,5 @@ AFTERWARDS.update({
     "olmo_hybrid": said(lambda config: config.pop("rope_parameters")),
     "hyperclovax": said(lambda config: config.pop("head_dim")),
     "gpt_neox_japanese": said(older_neox),
+    "nemotron_h": said(usual_layers),
 })
