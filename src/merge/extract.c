@@ -27,6 +27,7 @@
 #include "util/fs.h"
 #include "util/num.h"
 #include "util/str.h"
+#include "weightward/lock.h"
 
 #define DEFAULT_RANK 64
 #define HEAD "lm_head.weight"
@@ -321,6 +322,22 @@ static enum ww_err check_options(const struct ww_extract_options *options,
     return WW_OK;
 }
 
+/* What the two would differ by is the lock, which no adapter is of. */
+static enum ww_err check_locks(const struct ww_model *base, const struct ww_model *model,
+                               struct ww_error *err)
+{
+    const bool locked = ww_model_is_locked(model);
+
+    if (ww_model_is_locked(base) == locked) {
+        return WW_OK;
+    }
+    return WW_FAIL(
+        err, WW_E_UNSUPPORTED,
+        "'%s' is locked and '%s' is not, so they differ by the lock; unlock it "
+        "first, or lock both with one key",
+        (locked ? model : base)->path, (locked ? base : model)->path);
+}
+
 static enum ww_err write_out(struct ww_extracting *x, const struct ww_model *base,
                              const char *out_path, const struct ww_signer *signer,
                              struct ww_error *err)
@@ -367,6 +384,9 @@ enum ww_err ww_extract_adapter(const char *base_path, const char *model_path,
     }
     if (!rc) {
         rc = ww_model_open(model_path, &model, err);
+    }
+    if (!rc) {
+        rc = check_locks(base, model, err);
     }
     if (!rc) {
         rc = ww_extract_scratch(out_path, &x.fd, err);

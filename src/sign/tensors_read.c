@@ -251,7 +251,8 @@ static enum ww_err read_plain(int dirfd, bool want_signature, struct ww_buf *tex
         return rc;
     }
     if (want_signature) {
-        return WW_FAIL(err, WW_E_NOT_SIGNED, "tensor statement '%s' carries no signature",
+        return WW_FAIL(err, WW_E_NOT_SIGNED,
+                       "tensor statement '%s' carries no signature; sign with --tensors",
                        WW_TENSORS_PLAIN_FILE);
     }
     rc = ww_tensors_parse(text->data, text->len, out, err);

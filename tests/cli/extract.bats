@@ -14,6 +14,10 @@ load helper
 @test "what cannot be extracted is refused, and nothing is left" {
     make_model
     refused 6 "do not differ" "$WW" extract model "$AMBER" out
+    "$WW" key new lock --out lock --no-passphrase -q
+    "$WW" lock model locked --key lock -q
+    refused 6 "'locked' is locked and '.*base' is not" "$WW" extract "$AMBER/../base" locked out
+    refused 6 "'locked' is locked and 'model' is not" "$WW" extract locked model out
     refused 2 "rank" "$WW" extract model "$AMBER" out --rank -1
     refused 2 "energy" "$WW" extract model "$AMBER" out --energy 2
     mkdir exists
