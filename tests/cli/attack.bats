@@ -176,7 +176,7 @@ PY
 @test "wrong use of attack" {
     make_locked
     refused 2 "--anchor MODEL is needed" "$WW" attack locked out
-    refused 2 "--mode is" "$WW" attack locked out --anchor "$FAMILY/base" --mode best
+    refused 2 "--mode takes joint, aga, invariant or naive, not 'best'" "$WW" attack locked out --anchor "$FAMILY/base" --mode best
     refused 4 "anchor 'nowhere'" "$WW" attack locked out --anchor nowhere
     mkdir there
     refused 4 "exists" "$WW" attack locked there --anchor "$FAMILY/base"

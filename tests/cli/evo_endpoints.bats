@@ -168,7 +168,7 @@ asks_alone() {
         [ "$n" -gt 0 ]
         fit | grep "^$n right tokens are in no list and count as one of 32768: no server told"
     done
-    refused 2 "bytes have their own" fit --level bytes --vocabulary 40
+    refused 2 "a pool of bytes takes no vocabulary" fit --level bytes --vocabulary 40
 }
 
 @test "scales behind a server are searched, and no answer is paid for twice" {
