@@ -26,7 +26,7 @@ LOADED = {}
 AFTERWARDS = {}
 NO_FORWARD = ("esm", "layoutlm", "dpr", "vit_mae", "siglip2", "siglip2_vision_model", "altclip",
               "chinese_clip", "roformer", "switch_transformers", "nllb-moe",
-              "qwen2_audio")
+              "qwen2_audio", "videomae")
 GEMMA4_STAYS = (".q_norm.", ".k_norm.", "embed_tokens_per_layer", "layer_scalar",
                 "per_layer_projection_norm", "router.per_expert_scale")
 FIXED_IN = {

@@ -70,7 +70,8 @@ def write_rows(path, rows):
 
 
 def ids(tokens):
-    return ",".join(str(t) for t in tokens[0].tolist())
+    """The first text; of several choices the first."""
+    return ",".join(str(t) for t in tokens.flatten(0, -2)[0].tolist())
 
 
 def token_pair(build, name, folder, n):
