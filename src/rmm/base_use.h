@@ -68,8 +68,15 @@ enum ww_err ww_base_use_check_tensor(const struct ww_model *base,
 /** Roots of all tensors that no member has used, for adapters: the base is read. */
 enum ww_err ww_base_use_whole(struct ww_base_use *use, struct ww_pace *pace,
                               struct ww_error *err) WW_MUST_USE;
-/** As many statements as that would add to the manifest, without reading: zeros. */
-void ww_base_use_whole_size(struct ww_base_use *use, const struct ww_pack_manifest *m);
+/** For packages that are measured: the base is read for the first of them. Coded roots
+ *  have the length of what they are, so others do not stand for them. */
+struct ww_base_roots {
+    uint8_t (*of)[WW_SHA256_BYTES]; /* NULL at first; to be freed */
+    uint32_t n;
+};
+enum ww_err ww_base_use_whole_again(struct ww_base_use *use, struct ww_base_roots *kept,
+                                    struct ww_pace *pace,
+                                    struct ww_error *err) WW_MUST_USE;
 /** Are all tensors of this base those of the manifest? known: all are listed there.
  *  WW_E_UNRELATED for the first that is another one. */
 enum ww_err ww_base_use_check_whole(const struct ww_model *base,

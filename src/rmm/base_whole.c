@@ -55,11 +55,27 @@ enum ww_err ww_base_use_whole(struct ww_base_use *use, struct ww_pace *pace,
     return rc;
 }
 
-void ww_base_use_whole_size(struct ww_base_use *use, const struct ww_pack_manifest *m)
+enum ww_err ww_base_use_whole_again(struct ww_base_use *use, struct ww_base_roots *kept,
+                                    struct ww_pace *pace, struct ww_error *err)
 {
-    for (uint32_t t = 0; t < use->base->n_tensors; t++) {
-        use->used[t] = use->used[t] || !is_listed(m, use->base->tensors[t].name);
+    const uint32_t n = use->base->n_tensors;
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t t = 0; kept->of && t < n && n == kept->n; t++) {
+        if (!use->used[t]) {
+            ww_base_use_state(use, t, kept->of[t]);
+        }
     }
+    rc = ww_base_use_whole(use, pace, err);
+    if (!rc && !kept->of) {
+        kept->n = n;
+        kept->of = ww_calloc(n, sizeof(*kept->of));
+        if (!kept->of) {
+            return WW_FAIL_MEMORY(err, "the base");
+        }
+        memcpy(kept->of, use->roots, n * sizeof(*kept->of));
+    }
+    return rc;
 }
 
 enum ww_err ww_base_use_check_whole(const struct ww_model *base,

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "la/fixmath.h"
+#include "util/alloc.h"
 #include "util/fail.h"
 
 #define MAX_TRIES 9
@@ -20,6 +21,7 @@ struct search {
     struct ww_packing *p; /* as the caller filled it in */
     struct ww_pack_options options;
     struct ww_pack_report *report;
+    struct ww_base_roots base;
 };
 
 static enum ww_err size_of(struct search *s, double error, uint64_t *bytes,
@@ -31,6 +33,7 @@ static enum ww_err size_of(struct search *s, double error, uint64_t *bytes,
     s->options.error = error;
     p.options = &s->options;
     p.measured = bytes;
+    p.measured_base = &s->base;
     rc = ww_packing_run(&p, s->report, err);
     ww_pack_report_release(s->report);
     return rc;
@@ -147,6 +150,7 @@ enum ww_err ww_packing_within(struct ww_packing *p, struct ww_pack_report *repor
         rc = alone ? find(&s, p->options->budget, &error, err)
                    : find_directions(&s, p->options->budget, err);
     }
+    ww_free(s.base.of);
     memset(report, 0, sizeof(*report));
     if (rc) {
         return rc;

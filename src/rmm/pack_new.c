@@ -16,6 +16,8 @@
 #include "util/partial.h"
 
 #define ROOM_TO_SIGN 8192
+#define ROOM_TO_SEAL 16 /* what is drawn for a member is coded, and not always as long   \
+                         */
 #define COPY_STEP ((size_t)1 << 20)
 
 enum ww_err ww_pack_new_begin(const char *path, struct ww_pack_new *out,
@@ -190,6 +192,9 @@ enum ww_err ww_pack_new_measure(const struct ww_pack_new *made,
     ww_buf_init(&text, (size_t)WW_PACK_MAX_MANIFEST);
     rc = store(manifest, &text, err);
     *bytes = made->at + text.len + keys->len + (is_signed ? ROOM_TO_SIGN : 0);
+    for (size_t i = 0; i < manifest->n_members; i++) {
+        *bytes += manifest->members[i].sealed ? ROOM_TO_SEAL : 0;
+    }
     ww_buf_release(&text);
     return rc;
 }

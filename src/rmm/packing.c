@@ -316,11 +316,9 @@ static enum ww_err name_base(struct ww_packing *p, struct ww_error *err)
         adapters = adapters || p->members[i].adapter;
     }
     if (p->base && adapters && !p->options->inverses) {
-        if (p->measured) {
-            ww_base_use_whole_size(&p->use, &p->manifest);
-        } else {
-            rc = ww_base_use_whole(&p->use, &p->pace, err);
-        }
+        rc = p->measured
+                 ? ww_base_use_whole_again(&p->use, p->measured_base, &p->pace, err)
+                 : ww_base_use_whole(&p->use, &p->pace, err);
     }
     return rc ? rc : ww_base_use_note(&p->use, &p->manifest, err);
 }

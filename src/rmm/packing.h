@@ -31,7 +31,8 @@ struct ww_packing {
     char *basis_name;      /* NULL: none do */
     bool base_checked;     /* it is the one of the old package */
     uint64_t *measured;    /* not NULL: only its size is wanted, and nothing stays */
-    uint64_t most;         /* bytes that it may have; 0: any */
+    struct ww_base_roots *measured_base; /* with measured: from one to the next */
+    uint64_t most;                       /* bytes that it may have; 0: any */
 };
 
 /** Everything up to the rename; the report says what was written. */

@@ -540,6 +540,14 @@ PY
     # what fits as it is stays as it is
     "$WW" rmm pack e.pkg rev="$FAMILY/expert-rev" --budget 900000 --base "$FAMILY/base" --json >e.json
     [ "$(jq -r '.members[0].mode' e.json)" = exact ]
+    # What a package says of the whole base is measured as it will be coded.
+    "$WW" extract one-base one-expert-rev lora --rank 2 --portable -q
+    "$WW" rmm pack x.pkg lora=lora --exact --base one-base -q
+    size=$(stat -c %s x.pkg)
+    "$WW" rmm pack same.pkg lora=lora --budget "$size" --base one-base -q
+    cmp x.pkg same.pkg
+    "$WW" rmm pack less.pkg lora=lora --budget $((size - 1)) --base one-base -q
+    [ "$(stat -c %s less.pkg)" -lt "$size" ]
 }
 
 @test "members are looked into: ranks, cosines, sizes and errors, as JSON and as a page" {
