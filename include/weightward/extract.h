@@ -40,8 +40,9 @@ WW_API void ww_extract_report_release(struct ww_extract_report *report);
  * Through LAPACK: equal within rounding on other machines and with another number of
  * threads, not to the bit.
  * WW_E_TENSOR, WW_E_SHAPE when the models differ in names or shapes; WW_E_UNSUPPORTED
- * when nothing differs or one alone is locked; WW_E_NONFINITE; WW_E_LIBRARY without
- * OpenBLAS.
+ * when nothing differs, one alone is locked or the locks are of two ways; WW_E_WRONG_KEY
+ * when they are of two keys, and what a tensor statement that cannot be read fails with;
+ * WW_E_NONFINITE; WW_E_LIBRARY without OpenBLAS.
  */
 WW_API enum ww_err ww_extract_adapter(const char *base, const char *model,
                                       const char *out_path,

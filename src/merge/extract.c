@@ -17,6 +17,7 @@
 
 #include "merge/extract_pair.h"
 #include "merge/extract_write.h"
+#include "merge/lock_side.h"
 #include "merge/lowrank.h"
 #include "merge/orientation.h"
 #include "model/config.h"
@@ -27,7 +28,6 @@
 #include "util/fs.h"
 #include "util/num.h"
 #include "util/str.h"
-#include "weightward/lock.h"
 
 #define DEFAULT_RANK 64
 #define HEAD "lm_head.weight"
@@ -322,20 +322,22 @@ static enum ww_err check_options(const struct ww_extract_options *options,
     return WW_OK;
 }
 
-/* What the two would differ by is the lock, which no adapter is of. */
+/* What they differ by would be the locks, of which no adapter is. */
 static enum ww_err check_locks(const struct ww_model *base, const struct ww_model *model,
                                struct ww_error *err)
 {
-    const bool locked = ww_model_is_locked(model);
+    struct ww_lock_side sides[2] = {0};
+    enum ww_err rc = ww_lock_side_read(base, base->path, &sides[0], err);
 
-    if (ww_model_is_locked(base) == locked) {
-        return WW_OK;
+    if (!rc) {
+        rc = ww_lock_side_read(model, model->path, &sides[1], err);
     }
-    return WW_FAIL(
-        err, WW_E_UNSUPPORTED,
-        "'%s' is locked and '%s' is not, so they differ by the lock; unlock it "
-        "first, or lock both with one key",
-        (locked ? model : base)->path, (locked ? base : model)->path);
+    if (!rc) {
+        rc = ww_lock_sides_agree(&sides[0], &sides[1], "unlock them first", err);
+    }
+    ww_lock_side_release(&sides[0]);
+    ww_lock_side_release(&sides[1]);
+    return rc;
 }
 
 static enum ww_err write_out(struct ww_extracting *x, const struct ww_model *base,

@@ -15,61 +15,9 @@
 #include "crypto/hash.h"
 #include "merge/build.h"
 #include "merge/earlier.h"
-#include "sign/statement.h"
+#include "merge/lock_side.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/str.h"
-
-#define LOCK_SCHEMA "weightward.lock/1"
-#define MERGE_SCHEMA "weightward.lock-merge/1"
-#define GROUP_CHARS 32
-
-struct lock_facts {
-    bool locked;
-    bool merged; /* while its sources were locked */
-    bool exact;  /* the level: what merges */
-    bool scale;  /* with powers of two */
-    const char *group;
-    const char *descriptor;
-    const char *descriptor_sha256;
-    struct ww_tensor_statement statement; /* owns them */
-};
-
-static enum ww_err read_lock(const struct ww_build_model *m, struct lock_facts *out,
-                             struct ww_error *err)
-{
-    struct ww_error local = {0};
-    const struct ww_jnode *lock = NULL;
-    const char *schema = "";
-    const char *level = "";
-    enum ww_err rc = ww_tensors_read(m->model->dirfd, NULL, &out->statement, &local);
-
-    if (rc == WW_E_NOTFOUND) {
-        return WW_OK;
-    }
-    if (rc) {
-        return WW_FAIL(err, rc, "model '%s': %s", m->text, local.text);
-    }
-    lock = out->statement.lock;
-    out->locked = lock != NULL;
-    if (!lock) {
-        return WW_OK;
-    }
-    if (!ww_jstr(ww_jget(lock, "schema"), &schema) ||
-        (strcmp(schema, LOCK_SCHEMA) != 0 && strcmp(schema, MERGE_SCHEMA) != 0)) {
-        return WW_FAIL(err, WW_E_VERSION, "model '%s' has a lock of schema '%s'", m->text,
-                       schema);
-    }
-    out->merged = strcmp(schema, MERGE_SCHEMA) == 0;
-    (void)ww_jstr(ww_jget(lock, "level"), &level);
-    out->exact =
-        strcmp(level, "exact") == 0 && ww_jbool(ww_jget(lock, "scale"), &out->scale);
-    (void)ww_jstr(ww_jget(lock, "group"), &out->group);
-    (void)ww_jstr(ww_jget(ww_jget(lock, "descriptor"), "id"), &out->descriptor);
-    (void)ww_jstr(ww_jget(ww_jget(lock, "descriptor"), "sha256"),
-                  &out->descriptor_sha256);
-    return WW_OK;
-}
 
 enum ww_err ww_unlock_by_keys(struct ww_model *model, const char *text,
                               const struct ww_merge_options *options,
@@ -107,7 +55,7 @@ static void read_through(const struct ww_build *build, uint32_t m,
 }
 
 static enum ww_err open_locked(struct ww_build *build, uint32_t m,
-                               struct lock_facts *facts, struct ww_error *err)
+                               struct ww_lock_side *facts, struct ww_error *err)
 {
     struct ww_plan_impl *impl = build->plan->impl;
     enum ww_err rc = WW_OK;
@@ -130,7 +78,7 @@ static enum ww_err open_locked(struct ww_build *build, uint32_t m,
     return rc;
 }
 
-static enum ww_err open_all(struct ww_build *build, struct lock_facts *facts,
+static enum ww_err open_all(struct ww_build *build, struct ww_lock_side *facts,
                             struct ww_error *err)
 {
     struct ww_plan_impl *impl = build->plan->impl;
@@ -166,58 +114,6 @@ enum ww_err ww_merge_check_views(const struct ww_merge_plan *plan,
         input += plan->models[i]->n_files;
     }
     return rc ? rc : ww_merge_check_earlier(plan, input_sha256, err);
-}
-
-static enum ww_err check_one(const struct ww_build_model *m, const struct lock_facts *f,
-                             const struct ww_build_model *first,
-                             const struct lock_facts *facts, struct ww_error *err)
-{
-    if (f->locked != facts->locked) {
-        return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "model '%s' is locked and '%s' is not; give the key by "
-                       "--unlock-with, or lock "
-                       "both with one key",
-                       f->locked ? m->text : first->text,
-                       f->locked ? first->text : m->text);
-    }
-    if (!f->locked) {
-        return WW_OK;
-    }
-    if (!f->exact) {
-        return WW_FAIL(
-            err, WW_E_UNSUPPORTED,
-            "model '%s' is not locked at level exact; such models do not merge "
-            "while locked, give the key by --unlock-with",
-            m->text);
-    }
-    if (!f->group || strlen(f->group) != GROUP_CHARS || !f->descriptor ||
-        !f->descriptor_sha256) {
-        return WW_FAIL(
-            err, WW_E_UNSUPPORTED,
-            "the lock of '%s' names no key group: it is one recipient's copy or "
-            "of an earlier version; unlock it first",
-            m->text);
-    }
-    if (strcmp(f->group, facts->group) != 0) {
-        return WW_FAIL(err, WW_E_WRONG_KEY,
-                       "models '%s' and '%s' are locked with different keys; give both "
-                       "by --unlock-with",
-                       first->text, m->text);
-    }
-    if (f->scale != facts->scale) {
-        return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "model '%s' is locked with factors of two and '%s' without; lock "
-                       "both alike, or give the key by --unlock-with",
-                       f->scale ? m->text : first->text,
-                       f->scale ? first->text : m->text);
-    }
-    if (strcmp(f->descriptor_sha256, facts->descriptor_sha256) != 0) {
-        return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "models '%s' and '%s' were locked by different descriptors; give "
-                       "their keys by --unlock-with",
-                       first->text, m->text);
-    }
-    return WW_OK;
 }
 
 static enum ww_err name_order_free(const struct ww_method *method, struct ww_error *err)
@@ -286,7 +182,7 @@ static enum ww_err check_recipe(const struct ww_build *build, bool scale,
     return WW_OK;
 }
 
-static enum ww_err keep_lock(struct ww_build *build, const struct lock_facts *f,
+static enum ww_err keep_lock(struct ww_build *build, const struct ww_lock_side *f,
                              struct ww_error *err)
 {
     struct ww_build_lock *lock = &build->lock;
@@ -333,7 +229,7 @@ enum ww_err ww_build_lock_text(struct ww_build *build, struct ww_error *err)
     ww_buf_init(&buf, 4096);
     ww_jw_init(&w, &buf, 0);
     ww_jw_object(&w);
-    ww_jw_kstr(&w, "schema", MERGE_SCHEMA);
+    ww_jw_kstr(&w, "schema", WW_LOCK_SIDE_MERGED);
     ww_jw_kstr(&w, "group", lock->group);
     ww_jw_kstr(&w, "level", "exact");
     ww_jw_kbool(&w, "scale", lock->scale);
@@ -357,11 +253,12 @@ enum ww_err ww_build_lock_text(struct ww_build *build, struct ww_error *err)
 enum ww_err ww_build_locks(struct ww_build *build, struct ww_error *err)
 {
     const uint32_t n = build->recipe->n_models;
-    struct lock_facts *facts = ww_calloc(n, sizeof(*facts));
+    struct ww_lock_side *facts = ww_calloc(n, sizeof(*facts));
     enum ww_err rc = facts ? WW_OK : ww_build_no_memory(err);
 
     for (uint32_t i = 0; i < n && !rc; i++) {
-        rc = read_lock(&build->models[i], &facts[i], err);
+        rc = ww_lock_side_read(build->models[i].model, build->models[i].text, &facts[i],
+                               err);
     }
     if (!rc) {
         rc = open_all(build, facts, err);
@@ -370,7 +267,8 @@ enum ww_err ww_build_locks(struct ww_build *build, struct ww_error *err)
         if (build->recipe->models[i].is_statistics) {
             continue;
         }
-        rc = check_one(&build->models[i], &facts[i], &build->models[0], &facts[0], err);
+        rc = ww_lock_sides_agree(&facts[0], &facts[i], "give the keys by --unlock-with",
+                                 err);
     }
     if (!rc && build->plan->order_free && !build->recipe->method->order_free) {
         rc = name_order_free(build->recipe->method, err);
@@ -380,7 +278,7 @@ enum ww_err ww_build_locks(struct ww_build *build, struct ww_error *err)
         rc = rc ? rc : keep_lock(build, &facts[0], err);
     }
     for (uint32_t i = 0; facts && i < n; i++) {
-        ww_tensors_release(&facts[i].statement);
+        ww_lock_side_release(&facts[i]);
     }
     ww_free(facts);
     return rc;

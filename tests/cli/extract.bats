@@ -18,6 +18,15 @@ load helper
     "$WW" lock model locked --key lock -q
     refused 6 "'locked' is locked and '.*base' is not" "$WW" extract "$AMBER/../base" locked out
     refused 6 "'locked' is locked and 'model' is not" "$WW" extract locked model out
+    "$WW" key new lock --out other --no-passphrase -q
+    "$WW" lock "$AMBER/../base" base-lock --key lock -q
+    "$WW" lock "$AMBER/../base" base-other --key other -q
+    "$WW" lock "$AMBER/../base" base-plain --key lock --no-scale -q
+    refused 5 "'base-other' and 'locked' are locked with different keys" \
+        "$WW" extract base-other locked out
+    refused 6 "'locked' is locked with factors of two and 'base-plain' without" \
+        "$WW" extract base-plain locked out
+    "$WW" extract base-lock locked of-locked --rank 1 -q
     refused 2 "rank" "$WW" extract model "$AMBER" out --rank -1
     refused 2 "energy" "$WW" extract model "$AMBER" out --energy 2
     mkdir exists

@@ -97,7 +97,7 @@ YML
     once make_families
     rm -r l/expert-caesar
     "$WW" lock o/expert-caesar l/expert-caesar --key three -q
-    refused 5 "different keys; give both by --unlock-with" "$WW" merge l/recipe.yml out
+    refused 5 "different keys; give the keys by --unlock-with" "$WW" merge l/recipe.yml out
     refused 5 "model 'expert-caesar' is locked, and none of the 2 keys" \
         "$WW" merge l/recipe.yml out --unlock-with one --unlock-with two
     "$WW" key new lock --out other --no-passphrase -q
