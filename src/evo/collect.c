@@ -178,9 +178,10 @@ static enum ww_err start(struct ww_collecting *c, struct ww_collect_report *repo
     }
     c->facts = ww_calloc(c->members.k, sizeof(*c->facts));
     c->asked_now = ww_calloc(c->members.k, sizeof(*c->asked_now));
+    c->heard = ww_calloc(c->members.k, sizeof(*c->heard));
     c->missing = ww_calloc(c->tasks.n, sizeof(*c->missing));
     report->members = ww_calloc(c->members.k, sizeof(*report->members));
-    if (!c->facts || !c->asked_now || !c->missing || !report->members) {
+    if (!c->facts || !c->asked_now || !c->heard || !c->missing || !report->members) {
         return WW_FAIL_MEMORY(err, "a collection");
     }
     report->items = c->tasks.n;
@@ -240,6 +241,7 @@ static void collect_release(struct ww_collecting *c)
     }
     ww_free(c->facts);
     ww_free(c->asked_now);
+    ww_free(c->heard);
     ww_free(c->missing);
     ww_free(c->keys);
     ww_answer_cache_close(c->cache);

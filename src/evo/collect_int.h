@@ -17,6 +17,7 @@ struct ww_collecting {
     struct ww_answer_cache *cache;
     struct ww_member_facts *facts; /* [k] */
     bool *asked_now;               /* [k]: facts are of this run, the canary is fresh */
+    atomic_bool *heard;            /* [k]: somebody listened there */
     bool asked_all;                /* about the items */
     struct ww_spending spending;
     struct ww_meter meter;

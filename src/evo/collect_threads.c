@@ -37,7 +37,8 @@ static uint32_t time_left_ms(const struct ww_collecting *c)
 enum ww_err ww_collecting_open(struct ww_collecting *c, uint32_t k,
                                struct ww_endpoint **out, struct ww_error *err)
 {
-    const struct ww_endpoint_options o = {.tries = c->o->tries,
+    const struct ww_endpoint_options o = {.heard = &c->heard[k],
+                                          .tries = c->o->tries,
                                           .total_ms = time_left_ms(c),
                                           .meter = &c->meter,
                                           .cancel = &c->cancel};

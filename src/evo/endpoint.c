@@ -28,9 +28,10 @@ struct ww_endpoint {
     struct ww_endpoint_options o;
     struct ww_secret *key;
     struct ww_http *http;
-    bool hasty;     /* nobody said how many tries */
-    bool heard;     /* somebody listens there, or did */
-    double unheard; /* when it was tried first, s; 0: not yet */
+    bool hasty; /* nobody said how many tries */
+    atomic_bool own_heard;
+    atomic_bool *heard; /* somebody listens there, or did */
+    double unheard;     /* when it was tried first, s; 0: not yet */
 };
 
 /* Paths of the dialects carry their own "/v1". */
@@ -60,6 +61,7 @@ enum ww_err ww_endpoint_open(const struct ww_member *member,
     }
     e->member = member;
     e->o = *options;
+    e->heard = options->heard ? options->heard : &e->own_heard;
     e->hasty = !options->tries;
     e->o.tries = e->o.tries ? e->o.tries : TRIES;
     e->o.longest_wait_s = e->o.longest_wait_s > 0 ? e->o.longest_wait_s : LONGEST_WAIT;
@@ -107,10 +109,10 @@ static void wait_for(const struct ww_endpoint *e, double seconds)
 {
     const struct timespec slice = {0, 20000000};
     const struct ww_meter *m = e->o.meter;
-    if (m) {
-        m->waits(m->payload, e->member);
-    }
     for (double slept = 0; slept < seconds && !cancelled(e); slept += 0.02) {
+        if (m) { /* anew, as the wait of another thread may have ended */
+            m->waits(m->payload, e->member);
+        }
         (void)nanosleep(&slice, NULL);
     }
     if (m) {
@@ -123,7 +125,7 @@ static void wait_for(const struct ww_endpoint *e, double seconds)
 static double patience(const struct ww_endpoint *e)
 {
     const double left = UNHEARD_S - (ww_now() - e->unheard);
-    return e->heard || !e->hasty ? e->o.longest_wait_s : left > 0 ? left : 0;
+    return *e->heard || !e->hasty ? e->o.longest_wait_s : left > 0 ? left : 0;
 }
 
 static enum ww_err request(struct ww_endpoint *e, const char *path, const char *body,
@@ -131,7 +133,9 @@ static enum ww_err request(struct ww_endpoint *e, const char *path, const char *
 {
     e->unheard = e->unheard > 0 ? e->unheard : ww_now();
     enum ww_err rc = ww_http_send(e->http, path, body, len, e->o.cancel, reply, err);
-    e->heard = e->heard || (!rc && !reply->unreachable);
+    if (!rc && !reply->unreachable) {
+        *e->heard = true;
+    }
     return rc;
 }
 
@@ -397,12 +401,12 @@ enum ww_err ww_endpoint_post(struct ww_endpoint *e, const char *path, const char
     unsigned n = 1;
     *out = NULL;
     enum ww_err rc = request(e, path, body, len, &reply, err);
-    while (!rc && !e->heard && wait_for_next(e, n, -1)) {
+    while (!rc && reply.unreachable && wait_for_next(e, n, -1)) {
         ww_http_reply_release(&reply);
         rc = request(e, path, body, len, &reply, err);
         n++;
     }
-    if (!rc && !e->heard) {
+    if (!rc && reply.unreachable) {
         rc = refuse(e, &reply, n, err);
     } else if (!rc && reply.status == 200 &&
                ww_json_parse(reply.body.data, reply.body.len, &ww_json_limits_config, out,

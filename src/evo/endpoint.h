@@ -9,6 +9,8 @@
 #ifndef WW_EVO_ENDPOINT_H
 #define WW_EVO_ENDPOINT_H
 
+#include <stdatomic.h>
+
 #include "evo/dialect.h"
 #include "evo/members.h"
 #include "http/client.h"
@@ -27,9 +29,11 @@ struct ww_meter {
 };
 
 struct ww_endpoint_options {
-    unsigned tries;               /* of a call; 0: 6, and 3 s where nobody listens */
-    double longest_wait_s;        /* between tries; 0: 60 */
-    uint32_t total_ms;            /* of a call; 0: the client's default */
+    atomic_bool *heard;    /* somebody listens there, or did: told to all endpoints of
+                              a member, which set it; NULL: this one's alone */
+    unsigned tries;        /* of a call; 0: 6, and 3 s where nobody listens */
+    double longest_wait_s; /* between tries; 0: 60 */
+    uint32_t total_ms;     /* of a call; 0: the client's default */
     const struct ww_meter *meter; /* NULL: none */
     const volatile bool *cancel;  /* NULL: never */
 };
@@ -50,8 +54,8 @@ enum ww_err ww_endpoint_ask(struct ww_endpoint *endpoint,
                             const struct ww_dialect *dialect, const struct ww_ask *ask,
                             struct ww_scored *out, struct ww_error *err) WW_MUST_USE;
 
-/** GET path, one try where somebody listens: the body if the answer is 200 and JSON, else
- *  an empty *out. WW_E_IO where nobody ever did. */
+/** GET path, tried again while no connection comes about: the body if the answer is 200
+ * and JSON, else an empty *out. WW_E_IO where nobody listens. */
 enum ww_err ww_endpoint_get(struct ww_endpoint *endpoint, const char *path,
                             struct ww_json **out, struct ww_error *err) WW_MUST_USE;
 /** The same of a POST that costs nothing. */

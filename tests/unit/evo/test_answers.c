@@ -203,6 +203,29 @@ static void limits_hold_calls_under_way(void **state)
     ww_spending_release(&s);
 }
 
+/* Another connection may have heard it: it is starting again then, and what is asked of
+ * it is not answered by silence. */
+static void a_member_that_was_heard_is_tried_to_the_end(void **state)
+{
+    (void)state;
+    static const char pool[] =
+        "members: [{name: a, url: 'http://127.0.0.1:1', model: m}]";
+    struct ww_members members;
+    struct ww_endpoint *e = NULL;
+    struct ww_json *json = NULL;
+    struct ww_error err = {0};
+    atomic_bool heard = true;
+    const struct ww_endpoint_options o = {.heard = &heard, .longest_wait_s = 0.001};
+    assert_int_equal(
+        ww_members_parse((const uint8_t *)pool, strlen(pool), "p", &members, &err),
+        WW_OK);
+    assert_int_equal(ww_endpoint_open(&members.member[0], &o, &e, &err), WW_OK);
+    assert_int_equal(ww_endpoint_get(e, "/v1/models", &json, &err), WW_E_IO);
+    assert_non_null(strstr(err.text, "no answer in 6 tries"));
+    ww_endpoint_free(e);
+    ww_members_release(&members);
+}
+
 /* A pool of one member that scores, answers of its cache, and back as numbers. */
 static void answers_come_from_the_cache_alone(void **state)
 {
@@ -276,6 +299,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_torn_end_is_cut_off, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(a_root_is_of_the_set, make_dir, remove_dir),
         cmocka_unit_test(limits_hold_calls_under_way),
+        cmocka_unit_test(a_member_that_was_heard_is_tried_to_the_end),
         cmocka_unit_test_setup_teardown(answers_come_from_the_cache_alone, make_dir,
                                         remove_dir),
     };
