@@ -33,8 +33,8 @@ def manifest(members, base=None, version=1):
             "members": members}
 
 
-def coded_table(table):
-    """A table as a chunk of form adaptive: bytes of the lowest number of the last interval."""
+def coded_text(table):
+    """JSON as a chunk of form adaptive: bytes of the lowest number of the last interval."""
     text = json.dumps(table, separators=(",", ":")).encode()
     low, span, n, bits = 0, 2**32 - 1, 4, {}
     for before, byte in zip(bytes(1) + text, text):
@@ -63,6 +63,11 @@ def main():
     save("head-short", 0, head(3, 128, 9872, 0, 0))
     save("plain", 1, manifest([member(coded=coded)], base))
     save("sealed", 1, manifest([member(cipher="aes-256-gcm", key_id="ef" * 16)], None, 2))
+    near = manifest([member(offset=128, coded=coded)], base)
+    place = struct.pack("<H", 640 // 16)
+    save("stored", 3, place + json.dumps(near, separators=(",", ":")).encode())
+    save("stored-coded", 3, place + coded_text(near))
+    save("text", 4, b"{\"w\":[1,2],\"ww\":[1,2]}" * 2)
     unmerge = {"merged": 2, "sources": [{"name": "b", "weight": -1, "tensor_tree": SHA}]}
     save("unmerge", 1, manifest([member(coded=coded, unmerge=unmerge)], base))
     later = member(name="b", offset=8192, coded=coded, parent="a", leak="parent")
@@ -83,7 +88,7 @@ def main():
     ranked = {"schema": "weightward.package-member/2", "salt": SHA,
               "files": [dict(weights, size=48, parts=[matrix])]}
     save("table-rank", 2, ranked)
-    save("table-coded", 2, coded_table(ranked))
+    save("table-coded", 2, coded_text(ranked))
     factor = {"bytes": 48, "dtype": "BF16", "tensor": "w", "parent": True,
               "chunks": chunks[:1],
               "shared": {"codec": "rows", "side": "b", "places": 4, "directions": 2,
