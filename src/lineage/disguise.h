@@ -96,6 +96,11 @@ enum ww_err ww_disguise_looks_locked(const struct ww_model *model,
                                      const struct ww_depths *depths, bool *odd,
                                      struct ww_error *err) WW_MUST_USE;
 
+/** Were gains moved into matrices or out of them, or is the stream of another length? Of
+ *  a model as it is read, a lock undone. Gains that were only changed are not. */
+enum ww_err ww_disguise_gains_moved(struct ww_model *model, const struct ww_model *base,
+                                    bool *moved, struct ww_error *err) WW_MUST_USE;
+
 /** Of the plain model that out holds: gains that were moved into matrices or out of them,
  *  a stream of another length, and a lock beside that, when it looks like one: *took. */
 enum ww_err ww_disguise_folded(const struct ww_model *base, struct ww_disguise *out,

@@ -25,6 +25,8 @@ struct moved_gains {
     struct ww_model *inner;
     struct ww_folded *suspect;
     struct ww_folded *anchor;
+    const double **odd; /* gains of the suspect that are not the base's */
+    uint32_t n_odd;
     struct ww_disguise lock;
     bool locked;
 };
@@ -37,6 +39,7 @@ static void free_gains(void *payload)
         g->lock.free(g->lock.payload);
         ww_free(g->lock.undone);
     }
+    ww_free(g->odd);
     ww_folded_free(g->suspect);
     ww_folded_free(g->anchor);
     ww_model_close(g->inner);
@@ -75,15 +78,16 @@ static void sort_sizes(const double *gains, size_t n, double *out)
 
 /* Are the gains of some norm others than the base's, in whatever order? Those that are
  * all one are a rotation's. */
-static enum ww_err odd_gains(const struct moved_gains *g, bool *odd, bool *ones,
-                             struct ww_error *err)
+static enum ww_err odd_gains(struct moved_gains *g, bool *ones, struct ww_error *err)
 {
     const struct ww_rotation *parts = &g->suspect->parts;
     const size_t n = parts->n;
     double *room = ww_calloc(2 * n + 1, sizeof(*room));
-    enum ww_err rc = room ? WW_OK : WW_FAIL_MEMORY(err, "gains");
+    enum ww_err rc = WW_OK;
 
     *ones = true;
+    g->odd = ww_calloc(parts->n_tensors + (size_t)1, sizeof(*g->odd));
+    rc = room && g->odd ? WW_OK : WW_FAIL_MEMORY(err, "gains");
     for (uint32_t t = 0; t < parts->n_tensors && !rc; t++) {
         const uint32_t b = ww_model_find(g->anchor->from, g->inner->tensors[t].name);
         const double *theirs = b == WW_NONE ? NULL : g->anchor->parts.gains[b];
@@ -99,7 +103,9 @@ static enum ww_err odd_gains(const struct moved_gains *g, bool *odd, bool *ones,
             size += room[n + i] * room[n + i];
             *ones = *ones && parts->gains[t][i] == 1;
         }
-        *odd |= distance > ODD_GAINS * ODD_GAINS * size;
+        if (distance > ODD_GAINS * ODD_GAINS * size) {
+            g->odd[g->n_odd++] = parts->gains[t];
+        }
     }
     ww_free(room);
     return rc;
@@ -138,10 +144,31 @@ static enum ww_err measure(struct moved_gains *g, bool *odd, struct ww_error *er
     }
     if (far_off(own.embeddings, base.embeddings) && base.embeddings > 0) {
         g->suspect->length = sqrt(own.embeddings / base.embeddings);
-        *odd = true;
     }
-    *odd = *odd && g->suspect->length > 0 && !far_off(own.heads, base.heads);
+    *odd = (g->n_odd > 0 || g->suspect->length != 1) && g->suspect->length > 0 &&
+           !far_off(own.heads, base.heads);
     return WW_OK;
+}
+
+/* Both folded, and whether something was moved between gains and matrices. */
+static enum ww_err open_folded(struct moved_gains *g, const struct ww_model *base,
+                               bool *moved, bool *ones, struct ww_error *err)
+{
+    bool as_it_is = false;
+    enum ww_err rc = ww_folded_new(g->inner, &g->suspect, err);
+
+    *moved = false;
+    rc = rc || !g->suspect ? rc : ww_folded_new(base, &g->anchor, err);
+    if (rc || !g->anchor) {
+        return rc;
+    }
+    rc = odd_gains(g, ones, err);
+    rc = rc ? rc : measure(g, moved, err);
+    if (!rc && *moved) {
+        rc = ww_folded_apart(g->suspect, g->anchor, g->odd, g->n_odd, &as_it_is, err);
+        *moved = !as_it_is;
+    }
+    return rc;
 }
 
 static enum ww_err take(struct moved_gains *g, struct ww_disguise *out,
@@ -166,20 +193,49 @@ static enum ww_err take(struct moved_gains *g, struct ww_disguise *out,
     return WW_OK;
 }
 
-static enum ww_err look(struct moved_gains *g, bool *use, struct ww_error *err)
+static enum ww_err look(struct moved_gains *g, const struct ww_model *base, bool *use,
+                        struct ww_error *err)
 {
-    bool odd = false;
+    bool moved = false;
     bool ones = false;
-    enum ww_err rc = odd_gains(g, &odd, &ones, err);
+    enum ww_err rc = open_folded(g, base, &moved, &ones, err);
 
-    rc = rc ? rc : measure(g, &odd, err);
-    if (rc || !odd) {
+    if (rc || !moved) {
         return rc;
     }
     rc = ww_disguise_locked(g->suspect->model, g->anchor->model, false, &g->lock,
                             &g->locked, err);
     *use = !rc && (g->locked || !ones || g->suspect->length != 1);
     return rc;
+}
+
+/* No gains to fold. */
+static enum ww_err unless_grave(enum ww_err rc, const struct ww_error *why,
+                                struct ww_error *err)
+{
+    return rc == WW_OK || rc == WW_E_CONFIG || rc == WW_E_TENSOR || rc == WW_E_UNRELATED
+               ? WW_OK
+               : WW_FAIL(err, rc, "%s", why->text);
+}
+
+enum ww_err ww_disguise_gains_moved(struct ww_model *model, const struct ww_model *base,
+                                    bool *moved, struct ww_error *err)
+{
+    struct moved_gains *g = ww_calloc(1, sizeof(*g));
+    struct ww_error why = {0};
+    bool ones = false;
+    enum ww_err rc = g ? WW_OK : WW_FAIL_MEMORY(err, "a suspect");
+
+    *moved = false;
+    if (rc) {
+        return rc;
+    }
+    g->inner = model;
+    rc = open_folded(g, base, moved, &ones, &why);
+    *moved = *moved && !rc;
+    g->inner = NULL; /* stays the caller's */
+    free_gains(g);
+    return unless_grave(rc, &why, err);
 }
 
 enum ww_err ww_disguise_folded(const struct ww_model *base, struct ww_disguise *out,
@@ -194,14 +250,10 @@ enum ww_err ww_disguise_folded(const struct ww_model *base, struct ww_disguise *
         return rc;
     }
     g->inner = out->model;
-    rc = ww_folded_new(g->inner, &g->suspect, &why);
-    rc = rc || !g->suspect ? rc : ww_folded_new(base, &g->anchor, &why);
-    rc = rc || !g->anchor ? rc : look(g, took, &why);
-    if (rc == WW_E_CONFIG || rc == WW_E_TENSOR || rc == WW_E_UNRELATED) {
-        rc = WW_OK;
-        *took = false;
-    }
-    rc = rc ? WW_FAIL(err, rc, "%s", why.text) : *took ? take(g, out, err) : WW_OK;
+    rc = look(g, base, took, &why);
+    *took = *took && !rc;
+    rc = unless_grave(rc, &why, err);
+    rc = rc || !*took ? rc : take(g, out, err);
     if (rc || !*took) {
         g->inner = NULL; /* stays the caller's */
         free_gains(g);

@@ -238,21 +238,58 @@ static enum ww_err wear(const struct ww_model *base, struct ww_disguise *out,
     return rc;
 }
 
+static enum ww_err lock_alone(const struct ww_model *base, struct ww_disguise *out,
+                              bool *took, struct ww_error *err)
+{
+    struct ww_model *model = out->model;
+    enum ww_err rc = WW_OK;
+
+    out->model = NULL;
+    rc = ww_disguise_locked(model, base, false, out, took, err);
+    out->model = model;
+    return rc;
+}
+
+static void drop_lock(struct ww_disguise *out)
+{
+    out->free(out->payload);
+    ww_free(out->undone);
+    for (uint32_t f = 0; f < out->model->n_files; f++) {
+        out->model->files[f].reader = NULL;
+    }
+    *out = (struct ww_disguise){.model = out->model};
+}
+
+/* A lock leaves gains as they are, so one that was found is the whole disguise unless
+ * they were moved as well; that hides a part of a lock, and is undone first then. */
+static enum ww_err lock_or_gains(const struct ww_model *base, struct ww_disguise *out,
+                                 bool *took, struct ww_error *err)
+{
+    bool moved = false;
+    enum ww_err rc = lock_alone(base, out, took, err);
+
+    if (!rc && *took) {
+        rc = ww_disguise_gains_moved(out->model, base, &moved, err);
+    }
+    if (rc || (*took && !moved)) {
+        return rc;
+    }
+    if (*took) {
+        drop_lock(out);
+    }
+    rc = ww_disguise_folded(base, out, took, err);
+    return rc || *took || !moved ? rc : lock_alone(base, out, took, err);
+}
+
 enum ww_err ww_disguise_moved(const struct ww_model *base, struct ww_disguise *out,
                               struct ww_error *err)
 {
-    struct ww_model *model = out->model;
     bool took = false;
-    enum ww_err rc = ww_depths_find(model, base, &out->depths, err);
+    enum ww_err rc = ww_depths_find(out->model, base, &out->depths, err);
 
     /* Layers in other places point elsewhere as well. */
     if (!rc && out->depths.n == 0) {
-        rc = ww_disguise_folded(base, out, &took, err);
-    }
-    if (!rc && !took && out->depths.n == 0) {
-        out->model = NULL;
-        rc = ww_disguise_locked(model, base, false, out, &took, err);
-        out->model = took ? out->model : model;
+        rc = lock_or_gains(base, out, &took, err);
     }
     return rc || took || !base->config ? rc : wear(base, out, err);
 }

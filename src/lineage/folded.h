@@ -36,4 +36,12 @@ enum ww_err ww_folded_norms(const struct ww_folded *folded, uint64_t n_rows,
                             struct ww_folded_norms *out,
                             struct ww_error *err) WW_MUST_USE;
 
+/** Of what reads through odd gains of the suspect, n of its parts' gains, and of writers
+ *  of a stream of another length: is it near the anchor's, and no nearer when both are
+ *  folded? Then gains were changed, and nothing was moved into matrices or out of them.
+ */
+enum ww_err ww_folded_apart(const struct ww_folded *suspect,
+                            const struct ww_folded *anchor, const double *const *odd,
+                            uint32_t n, bool *as_it_is, struct ww_error *err) WW_MUST_USE;
+
 #endif

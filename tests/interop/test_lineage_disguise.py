@@ -346,6 +346,13 @@ def disguises(tool, merged, exact, first, work):
     yield "gains and a longer stream", source, 0.01, True, words
     run(tool, "lock", source, at("lock-gains"), "--key", key, "-q")
     yield "lock of gains and a longer stream", at("lock-gains"), 0.01, True, words + ", and a lock"
+    # A gain that was changed alone, which is no disguise, and a lock of that is a lock alone.
+    louder = {k: (1.2 * v.double()).to(v.dtype) if k == "model.layers.2.input_layernorm.weight" else v
+              for k, v in merged.items()}
+    source = folder(at("louder"), louder)
+    yield "a louder gain", source, 1e-4, True, None
+    run(tool, "lock", source, at("lock-louder"), "--key", key, "-q")
+    yield "lock of a louder gain", at("lock-louder"), 1e-4, True, "a lock, undone by the base"
     # Scaled as a whole, which is no disguise.
     half = {k: (0.9 * v.double()).to(v.dtype) for k, v in merged.items()}
     yield "scaled", folder(at("scaled"), half), 1, False, None
