@@ -2,9 +2,9 @@
 /**
  * A package as a folder, for stores of objects: the file "package" has the head (in
  * version 2 zeros up to 4096 behind it), manifest, signature and keys; every section is a
- * file named by its SHA-256 in hex. All bytes are those of the package as one file, so the manifest and its
- * signature are too. A version replaces "package", in one step, and adds the sections
- * that are new; sections that no member has any more go last.
+ * file named by its SHA-256 in hex. All bytes are those of the package as one file, so
+ * the manifest and its signature are too. A version replaces "package", in one step, and
+ * adds the sections that are new; sections that no member has any more go last.
  */
 #ifndef WW_RMM_PACK_FOLDER_H
 #define WW_RMM_PACK_FOLDER_H

@@ -16,9 +16,7 @@
 #include "util/partial.h"
 
 #define ROOM_TO_SIGN 8192
-#define ROOM_TO_SEAL                                                                     \
-    16 /* what is drawn for a member is coded, and not always as long                    \
-        */
+#define ROOM_TO_SEAL 16 /* coded, what is drawn has no fixed length */
 #define COPY_STEP ((size_t)1 << 20)
 
 enum ww_err ww_pack_new_begin(const char *path, struct ww_pack_new *out,

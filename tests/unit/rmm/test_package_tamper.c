@@ -144,35 +144,98 @@ static void cut_packages_are_refused(void **state)
 }
 
 /* The head's digests are made anew, as anyone can: the signature must tell. */
+/* The package with another manifest, as it is stored, and a head that fits. */
+static void put_manifest(const struct fx *f, const struct parts *p, const uint8_t *stored,
+                         size_t len)
+{
+    struct ww_error err = {0};
+    struct parts forged = *p;
+    uint8_t head[WW_PACK_HEAD_BYTES];
+    forged.head.manifest_bytes = len;
+    ww_sha256_of(stored, len, forged.head.manifest_sha256);
+    ww_pack_head_write(&forged.head, head);
+    ww_buf_init(&forged.bytes, 1U << 24);
+    OK(ww_buf_add(&forged.bytes, p->bytes.data, (size_t)p->head.manifest_offset, &err));
+    OK(ww_buf_add(&forged.bytes, stored, len, &err));
+    OK(ww_buf_add(&forged.bytes, p->bytes.data + p->bundle,
+                  p->bytes.len - (size_t)p->bundle, &err));
+    memcpy(forged.bytes.data, head, sizeof(head));
+    restore(f, &forged);
+    ww_buf_release(&forged.bytes);
+}
+
 static void a_forged_manifest_is_refused(void **state)
 {
     struct fx *f = fx_new();
     struct ww_error err = {0};
     struct parts p;
-    uint8_t head[WW_PACK_HEAD_BYTES];
     struct ww_buf text;
     (void)state;
     fx_pack(f, f->pkg, true, true, 2);
     look(f, &p);
-    struct parts forged = p;
     fx_manifest(p.bytes.data + p.head.manifest_offset, (size_t)p.head.manifest_bytes,
                 &text);
     uint8_t *name = memmem(text.data, text.len, "\"name\":\"one\"", 12);
     assert_non_null(name);
     name[8] = 'u';
-    forged.head.manifest_bytes = text.len;
-    ww_sha256_of(text.data, text.len, forged.head.manifest_sha256);
-    ww_pack_head_write(&forged.head, head);
-    ww_buf_init(&forged.bytes, 1U << 24);
-    OK(ww_buf_add(&forged.bytes, p.bytes.data, (size_t)p.head.manifest_offset, &err));
-    OK(ww_buf_add(&forged.bytes, text.data, text.len, &err));
-    OK(ww_buf_add(&forged.bytes, p.bytes.data + p.bundle, p.bytes.len - (size_t)p.bundle,
-                  &err));
-    memcpy(forged.bytes.data, head, sizeof(head));
-    restore(f, &forged);
+    put_manifest(f, &p, text.data, text.len);
     OK(fx_verify(f, NULL, &err));
     FAILS(fx_verify(f, f->key, &err), WW_E_TAMPERED);
-    ww_buf_release(&forged.bytes);
+    ww_buf_release(&text);
+    ww_buf_release(&p.bytes);
+    fx_free(f);
+}
+
+/* One after the other. */
+static void join(struct ww_buf *out, const struct ww_buf *a, const struct ww_buf *b)
+{
+    struct ww_error err = {0};
+    ww_buf_clear(out);
+    OK(ww_buf_add(out, a->data, a->len, &err));
+    OK(ww_buf_add(out, b->data, b->len, &err));
+}
+
+static void refused(struct fx *f, const struct parts *p, const struct ww_buf *stored,
+                    enum ww_err code)
+{
+    struct ww_error err = {0};
+    put_manifest(f, p, stored->data, stored->len);
+    FAILS(fx_verify(f, NULL, &err), code);
+}
+
+static void a_manifest_is_coded_as_an_encoder_would(void **state)
+{
+    struct fx *f = fx_new();
+    struct ww_error err = {0};
+    struct parts p;
+    struct ww_buf text;
+    struct ww_buf coded;
+    struct ww_buf made;
+    (void)state;
+    fx_pack(f, f->pkg, true, true, 2);
+    look(f, &p);
+    fx_manifest(p.bytes.data + p.head.manifest_offset, (size_t)p.head.manifest_bytes,
+                &text);
+    ww_buf_init(&coded, 1U << 20);
+    ww_buf_init(&made, 1U << 20);
+    OK(ww_pack_text_code(&text, &coded, &err));
+    put_manifest(f, &p, coded.data, coded.len);
+    OK(fx_verify(f, NULL, &err));
+    join(&made, &coded, &text);
+    refused(f, &p, &made, WW_E_MALFORMED);
+    join(&made, &text, &coded);
+    refused(f, &p, &made, WW_E_JSON);
+    for (size_t at = 1; at < 8; at++) { /* length, form and mode */
+        coded.data[at] ^= 2;
+        refused(f, &p, &coded, WW_E_MALFORMED);
+        coded.data[at] ^= 2;
+    }
+    memset(text.data, '[', text.len);
+    ww_buf_clear(&coded);
+    OK(ww_pack_text_code(&text, &coded, &err));
+    refused(f, &p, &coded, WW_E_LIMIT);
+    ww_buf_release(&made);
+    ww_buf_release(&coded);
     ww_buf_release(&text);
     ww_buf_release(&p.bytes);
     fx_free(f);
@@ -347,6 +410,7 @@ int main(void)
         cmocka_unit_test(flipped_sections_do_not_unpack),
         cmocka_unit_test(cut_packages_are_refused),
         cmocka_unit_test(a_forged_manifest_is_refused),
+        cmocka_unit_test(a_manifest_is_coded_as_an_encoder_would),
         cmocka_unit_test(a_tensor_that_must_be_signed_is_read_from_a_section_that_is),
         cmocka_unit_test(another_signer_is_refused),
         cmocka_unit_test(exchanged_keys_are_refused),
