@@ -167,9 +167,6 @@ static void pass_scan(const struct ww_merge_job *job, unsigned pass,
     const struct ww_spectral *s = job->state;
     double *squares = acc;
 
-    if (o->matrix) {
-        ww_spectral_scan(job, pass, b, NULL);
-    }
     for (size_t e = 0; e < b->n; e++) {
         double sum = 0;
         for (uint32_t i = 0; i < o->n_sources; i++) {
@@ -178,6 +175,9 @@ static void pass_scan(const struct ww_merge_job *job, unsigned pass,
             sum += x;
         }
         squares[o->n_sources] += sum * sum; /* replaced where there is a matrix */
+    }
+    if (o->matrix) { /* the last one to read x, which it may write into */
+        ww_spectral_scan(job, pass, b, NULL);
     }
 }
 

@@ -337,6 +337,11 @@ def check_inputs_first(merge, rng):
             # For knots one that changes nothing has no part and no vote.
             want = rule([(s[n] - base[n]).T for s in sources if (s[n] != base[n]).any()]).T
             assert np.abs(got[n] - base[n] - want).max() < 1e-9, (method, n)
+    # Of one source the merge is that source's change by its weight: its norm is the mean norm.
+    got = merge.result({"merge_method": "opcm", "base_model": "g", "dtype": "float64",
+                        "models": [{"model": "g0", "parameters": {"weight": 0.5}}], "parameters": {"lambda": 1}})[0]
+    for n in layers:
+        assert np.abs(got[n] - (base[n] + sources[0][n]) / 2).max() < 1e-12, n
     got = run("widen", base_model="g", parameters={"lambda": 1})
     for n in layers[:1]:
         want = ref_widen(base[n].T.ravel(), [s[n].T.ravel() for s in sources],
