@@ -98,7 +98,11 @@ static void link_of_a_licence_is_carried(void **state)
         ww_fx_file(pm->model[1], "README.md", card);
         PM_OK(LINEAR);
         assert_true(file_has(pm, "README.md", cases[i].written));
+        pm_free(pm);
+        pm = pm_new();
+        ww_fx_file(pm->model[0], "LICENSE", "all rights\n");
         ww_fx_file(pm->model[0], "README.md", "---\nlicense: mit\n---\n");
+        ww_fx_file(pm->model[1], "README.md", card);
         PM_OK(LINEAR);
         assert_false(file_has(pm, "README.md", "license_link"));
         pm_free(pm);
