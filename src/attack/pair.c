@@ -49,11 +49,12 @@ static bool same_shape(const struct ww_layout *layout, uint32_t t,
                        const struct ww_tensor *b)
 {
     const struct ww_tensor *a = &layout->model->tensors[t];
-    const unsigned first = layout->bindings[t].axis[0].n_segments ? 0 : 1;
+    const bool table =
+        a->rank > 0 && layout->bindings[t].axis[0].n_segments == 0 && b->n_elements > 0;
+    const unsigned first = table ? 1 : 0;
 
-    return a->rank == b->rank && a->rank > 0 && b->n_elements > 0 &&
-           memcmp(a->shape + first, b->shape + first,
-                  (a->rank - first) * sizeof(a->shape[0])) == 0;
+    return a->rank == b->rank && memcmp(a->shape + first, b->shape + first,
+                                        (a->rank - first) * sizeof(a->shape[0])) == 0;
 }
 
 static void count_alone(struct ww_pair *pair, uint32_t t)
