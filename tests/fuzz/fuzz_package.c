@@ -14,8 +14,8 @@
 #include "util/alloc.h"
 
 /* Of the manifest in the seeds. */
-static const struct ww_pack_head at = {.version = WW_PACK_VERSION_2,
-                                       .manifest_offset = 8192};
+static const struct ww_pack_head seeds_head = {.version = WW_PACK_VERSION_2,
+                                               .manifest_offset = 8192};
 
 static void try_head(const uint8_t *bytes, size_t len)
 {
@@ -138,7 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         try_head(bytes + 1, len - 1);
         break;
     case 1:
-        try_manifest(&at, bytes + 1, len - 1);
+        try_manifest(&seeds_head, bytes + 1, len - 1);
         break;
     case 2:
         try_table(bytes + 1, len - 1);
