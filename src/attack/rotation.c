@@ -242,14 +242,10 @@ static enum ww_err read_rows(const struct ww_model *model, uint32_t t, uint64_t 
                              size_t n, size_t d, uint8_t *bytes, double *out,
                              struct ww_error *err)
 {
-    const struct ww_tensor *tensor = &model->tensors[t];
-    const size_t elem = ww_dtype_bits(tensor->dtype) / 8;
-    const struct ww_weight_file *file = &model->files[tensor->file];
-    enum ww_err rc = ww_weight_bytes(file, tensor->offset + first * d * elem, bytes,
-                                     n * d * elem, err);
+    enum ww_err rc = ww_elements_bytes(model, t, first * d, n * d, bytes, err);
 
     if (!rc) {
-        ww_to_double(tensor->dtype, bytes, out, n * d);
+        ww_to_double(model->tensors[t].dtype, bytes, out, n * d);
     }
     return rc;
 }

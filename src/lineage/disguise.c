@@ -11,15 +11,21 @@
 #include "util/fail.h"
 #include "util/fs.h"
 
-void ww_disguise_release(struct ww_disguise *disguise)
+void ww_disguise_leave(struct ww_disguise *disguise)
 {
     if (disguise->free) {
         disguise->free(disguise->payload);
     }
-    ww_model_close(disguise->model);
     ww_depths_release(&disguise->depths);
     ww_free(disguise->undone);
-    memset(disguise, 0, sizeof(*disguise));
+    *disguise = (struct ww_disguise){.model = disguise->model};
+}
+
+void ww_disguise_release(struct ww_disguise *disguise)
+{
+    ww_disguise_leave(disguise);
+    ww_model_close(disguise->model);
+    disguise->model = NULL;
 }
 
 enum ww_err ww_disguise_unchanged(const struct ww_disguise *disguise,

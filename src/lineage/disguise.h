@@ -57,6 +57,8 @@ enum ww_err ww_disguise_decoded(const char *path, struct ww_disguise *out,
                                 struct ww_strlist *notes,
                                 struct ww_error *err) WW_MUST_USE;
 void ww_disguise_release(struct ww_disguise *disguise);
+/** The same but for the model, which stays, with nothing undone any more. */
+void ww_disguise_leave(struct ww_disguise *disguise);
 /** What read gives, of a disguise that has it: values with their steps, each of n. */
 enum ww_err ww_disguise_values(const struct ww_disguise *disguise, uint32_t tensor,
                                uint64_t first, size_t n, double *values, double *steps,

@@ -35,10 +35,7 @@ static void free_gains(void *payload)
 {
     struct moved_gains *g = payload;
 
-    if (g->locked) {
-        g->lock.free(g->lock.payload);
-        ww_free(g->lock.undone);
-    }
+    ww_disguise_leave(&g->lock);
     ww_free(g->odd);
     ww_folded_free(g->suspect);
     ww_folded_free(g->anchor);

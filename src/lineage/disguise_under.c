@@ -15,14 +15,13 @@
 #include "model/convert.h"
 #include "model/elements.h"
 #include "model/shown.h"
+#include "model/unwritten.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
-#include "util/reader.h"
 
 #define LOOK 16384 /* elements that a mean step is taken from */
 #define PART 4096  /* elements decoded at once */
-#define HEADER 8   /* bytes in front of the tensors; nobody looks at them */
 #define FAR 1e30   /* stands for no end, so that sums with it stay numbers */
 
 /* What is undone: the weights, their steps of rounding, the ends of their cells. */
@@ -31,7 +30,7 @@ enum side_kind { WEIGHTS, STEPS, LOW, HIGH, SIDES };
 struct side {
     const struct under *under;
     enum side_kind kind;
-    struct ww_reader decoded;
+    struct ww_unwritten decoded;
     const struct ww_reader *undone;
 };
 
@@ -42,7 +41,6 @@ struct under {
     struct side sides[SIDES];
     struct ww_attack_view *beside[SIDES]; /* the lock undone on all but the weights */
     uint64_t alone; /* rows of tables that the base lacks: left out */
-    uint8_t header[HEADER];
 };
 
 struct room {
@@ -76,41 +74,26 @@ static enum ww_err decode(const struct side *side, uint32_t t, uint64_t first, s
 }
 
 /* Bytes of the flat file: whole elements. */
-static enum ww_err read_decoded(void *payload, uint64_t offset, void *out, size_t len,
-                                struct ww_error *err)
+static enum ww_err read_decoded(void *payload, uint32_t t, uint64_t at, void *out,
+                                size_t n, struct ww_error *err)
 {
     const struct side *side = payload;
-    const struct ww_model *flat = side->under->flat;
-    const uint64_t end = flat->files[0].size_bytes;
-    struct room *room = ww_calloc(1, sizeof(*room));
-    uint8_t *to = out;
-    enum ww_err rc = room ? WW_OK : WW_FAIL_MEMORY(err, "a lock under quantised weights");
+    const struct ww_tensor *tensor = &side->under->flat->tensors[t];
+    struct room *room = NULL;
+    enum ww_err rc = WW_OK;
 
-    if (!rc && (offset % sizeof(float) || len % sizeof(float) || offset > end ||
-                len > end - offset)) {
-        rc = WW_FAIL(err, WW_E_INTERNAL, "a decoded tensor was asked for in parts");
+    if (tensor->dtype != WW_DTYPE_F32) {
+        return WW_FAIL(err, WW_E_QUANTISED,
+                       "tensor '%s' holds integers without a scale, and a lock would "
+                       "have moved them",
+                       tensor->name);
     }
-    while (len > 0 && !rc) {
-        const uint32_t t = ww_tensor_at(flat, offset);
-        const struct ww_tensor *tensor = &flat->tensors[t];
-        size_t n = 0;
-        if (offset < HEADER) {
-            n = (size_t)ww_min_u64(len, HEADER - offset);
-            memset(to, 0, n);
-        } else if (tensor->dtype != WW_DTYPE_F32) {
-            rc = WW_FAIL(err, WW_E_QUANTISED,
-                         "tensor '%s' holds integers without a scale, and a lock would "
-                         "have moved them",
-                         tensor->name);
-        } else {
-            const uint64_t at = offset - tensor->offset;
-            n = (size_t)ww_min_u64(len, tensor->n_bytes - at);
-            rc = decode(side, t, at / sizeof(float), n / sizeof(float), room, to, err);
-        }
-        to += n;
-        offset += n;
-        len -= n;
+    if (at % sizeof(float) || n % sizeof(float)) {
+        return WW_FAIL(err, WW_E_INTERNAL, "a decoded tensor was asked for in parts");
     }
+    room = ww_calloc(1, sizeof(*room));
+    rc = room ? decode(side, t, at / sizeof(float), n / sizeof(float), room, out, err)
+              : WW_FAIL_MEMORY(err, "a lock under quantised weights");
     ww_free(room);
     return rc;
 }
@@ -218,40 +201,28 @@ static enum ww_err flatten(struct under *u, const struct ww_model *base,
 {
     const struct ww_model *from = u->inner.model;
     struct ww_tensor *tensors = ww_calloc(from->n_tensors + (size_t)1, sizeof(*tensors));
-    struct ww_weight_file *file = ww_calloc(1, sizeof(*file));
-    uint64_t at = HEADER;
     enum ww_err rc =
-        tensors && file ? WW_OK : WW_FAIL_MEMORY(err, "a lock under quantised weights");
+        tensors ? WW_OK : WW_FAIL_MEMORY(err, "a lock under quantised weights");
 
     for (uint32_t t = 0; t < from->n_tensors && !rc; t++) {
         tensors[t] = from->tensors[t];
-        tensors[t].offset = at;
-        tensors[t].file = 0;
         cut(u, base, &tensors[t]);
         /* Integers without a scale stay what they are: nobody can compare them. */
         if (ww_dtype_is_plain_float(tensors[t].dtype)) {
             tensors[t].dtype = WW_DTYPE_F32;
         }
         tensors[t].n_bytes = tensors[t].n_elements * sizeof(float);
-        at += tensors[t].n_bytes;
+    }
+    rc = rc ? rc
+            : ww_unwritten_model(from->path, tensors, from->n_tensors, "decoded weights",
+                                 read_decoded, &u->sides[WEIGHTS],
+                                 &u->sides[WEIGHTS].decoded, &u->flat, err);
+    for (unsigned i = STEPS; i < SIDES && !rc; i++) {
+        ww_unwritten_beside(u->flat, read_decoded, &u->sides[i], &u->sides[i].decoded);
     }
     if (!rc) {
-        rc = ww_model_shown(from->path, tensors, from->n_tensors, &u->flat, err);
-    }
-    if (!rc) {
-        *file = (struct ww_weight_file){.name = "decoded weights",
-                                        .fd = -1,
-                                        .size_bytes = at,
-                                        .header = u->header,
-                                        .header_bytes = HEADER,
-                                        .n_tensors = from->n_tensors,
-                                        .reader = &u->sides[WEIGHTS].decoded};
-        u->flat->files = file;
-        u->flat->n_files = 1;
         u->flat->config = base->config;
-        file = NULL;
     }
-    ww_free(file);
     ww_free(tensors);
     return rc;
 }
@@ -259,7 +230,7 @@ static enum ww_err flatten(struct under *u, const struct ww_model *base,
 /* The lock undone on one more side. */
 static enum ww_err undo_beside(struct under *u, enum side_kind kind, struct ww_error *err)
 {
-    const struct ww_reader *const readers[] = {&u->sides[kind].decoded};
+    const struct ww_reader *const readers[] = {&u->sides[kind].decoded.reader};
     const enum ww_err rc =
         ww_attack_view_beside(u->lock.payload, readers, &u->beside[kind], err);
 
@@ -279,7 +250,7 @@ static enum ww_err take(struct under *u, struct ww_disguise *out, struct ww_erro
 
     u->sides[WEIGHTS].undone = u->flat->files[0].reader;
     /* What the lock's view reads. */
-    u->flat->files[0].reader = &u->sides[WEIGHTS].decoded;
+    u->flat->files[0].reader = &u->sides[WEIGHTS].decoded.reader;
     for (unsigned i = STEPS; i < (u->inner.cells ? SIDES : LOW) && !rc; i++) {
         rc = undo_beside(u, (enum side_kind)i, err);
     }
@@ -316,8 +287,8 @@ enum ww_err ww_disguise_under(const struct ww_model *base, struct ww_disguise *o
     }
     u->inner = *out;
     for (unsigned i = 0; i < SIDES; i++) {
-        struct side *side = &u->sides[i];
-        *side = (struct side){u, (enum side_kind)i, {read_decoded, side}, NULL};
+        u->sides[i].under = u;
+        u->sides[i].kind = (enum side_kind)i;
     }
     rc = flatten(u, base, err);
     if (!rc) {

@@ -30,10 +30,7 @@ static void free_worn(void *payload)
 {
     struct worn *w = payload;
 
-    if (w->locked) {
-        w->lock.free(w->lock.payload);
-        ww_free(w->lock.undone);
-    }
+    ww_disguise_leave(&w->lock);
     ww_recut_free(w->suspect);
     ww_recut_free(w->anchor);
     ww_model_close(w->inner);
@@ -252,12 +249,10 @@ static enum ww_err lock_alone(const struct ww_model *base, struct ww_disguise *o
 
 static void drop_lock(struct ww_disguise *out)
 {
-    out->free(out->payload);
-    ww_free(out->undone);
+    ww_disguise_leave(out);
     for (uint32_t f = 0; f < out->model->n_files; f++) {
         out->model->files[f].reader = NULL;
     }
-    *out = (struct ww_disguise){.model = out->model};
 }
 
 /* A lock leaves gains as they are, so one that was found is the whole disguise unless

@@ -1,26 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lineage/folded.h"
 
-#include <string.h>
-
 #include "lineage/recut.h"
-#include "model/config.h"
 #include "model/convert.h"
 #include "model/elements.h"
-#include "model/shown.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
-#include "util/reader.h"
 
-#define HEADER 8 /* bytes in front of the tensors; nobody looks at them */
-#define PART 4096
-
-struct source {
-    struct ww_folded *folded;
-    struct ww_reader reader;
-    uint8_t header[HEADER];
-};
+#define PART 1024 /* elements folded at once */
+#define BLOCKS 64 /* of tables that are looked at */
+#define BLOCK_ROWS 64
 
 void ww_folded_free(struct ww_folded *folded)
 {
@@ -29,7 +19,6 @@ void ww_folded_free(struct ww_folded *folded)
             ww_model_close(folded->model);
         }
         ww_rotation_release(&folded->parts);
-        ww_free(folded->reader);
         ww_free(folded);
     }
 }
@@ -84,36 +73,26 @@ struct room {
     double x[PART];
 };
 
-static enum ww_err read_folded(void *payload, uint64_t offset, void *out, size_t len,
-                               struct ww_error *err)
+/* Whole elements. */
+static enum ww_err read_folded(void *payload, uint32_t t, uint64_t at, void *out,
+                               size_t n, struct ww_error *err)
 {
-    const struct source *s = payload;
-    const struct ww_model *model = s->folded->model;
-    struct room *room = ww_calloc(1, sizeof(*room));
+    const struct ww_folded *f = payload;
+    struct room room;
     uint8_t *to = out;
-    enum ww_err rc = room ? WW_OK : WW_FAIL_MEMORY(err, "folded weights");
+    enum ww_err rc = WW_OK;
 
-    if (!rc && (offset % sizeof(float) || len % sizeof(float))) {
+    if (at % sizeof(float) || n % sizeof(float)) {
         rc = WW_FAIL(err, WW_E_INTERNAL, "a folded tensor was asked for in parts");
     }
-    while (len > 0 && !rc) {
-        size_t n = (size_t)ww_min_u64(len, PART * sizeof(float));
-        if (offset < HEADER) {
-            n = (size_t)ww_min_u64(len, HEADER - offset);
-            memset(to, 0, n);
-        } else {
-            const uint32_t t = ww_tensor_at(model, offset);
-            const uint64_t at = offset - model->tensors[t].offset;
-            n = (size_t)ww_min_u64(n, model->tensors[t].n_bytes - at);
-            rc = read_elements(s->folded, t, at / sizeof(float), n / sizeof(float),
-                               room->bytes, room->x, err);
-            ww_from_double(WW_DTYPE_F32, room->x, to, n / sizeof(float));
+    for (size_t done = 0; done < n / sizeof(float) && !rc; done += PART) {
+        const size_t part = (size_t)ww_min_u64(PART, n / sizeof(float) - done);
+        rc =
+            read_elements(f, t, at / sizeof(float) + done, part, room.bytes, room.x, err);
+        if (!rc) {
+            ww_from_double(WW_DTYPE_F32, room.x, to + done * sizeof(float), part);
         }
-        to += n;
-        offset += n;
-        len -= n;
     }
-    ww_free(room);
     return rc;
 }
 
@@ -122,65 +101,17 @@ static enum ww_err show(struct ww_folded *f, struct ww_error *err)
 {
     const uint32_t n = f->from->n_tensors;
     struct ww_tensor *shown = ww_calloc(n + (size_t)1, sizeof(*shown));
-    const char **names = ww_calloc(n + (size_t)1, sizeof(*names));
-    struct ww_weight_file *file = ww_calloc(1, sizeof(*file));
-    struct source *source = ww_calloc(1, sizeof(*source));
-    uint64_t at = HEADER;
-    enum ww_err rc =
-        shown && names && file && source ? WW_OK : WW_FAIL_MEMORY(err, "folded weights");
+    enum ww_err rc = shown ? WW_OK : WW_FAIL_MEMORY(err, "folded weights");
 
-    f->reader = source;
     for (uint32_t t = 0; t < n && !rc; t++) {
         shown[t] = f->from->tensors[t];
         shown[t].dtype = WW_DTYPE_F32;
         shown[t].n_bytes = shown[t].n_elements * sizeof(float);
-        shown[t].offset = at;
-        shown[t].file = 0;
-        names[t] = shown[t].name;
-        at += shown[t].n_bytes;
     }
-    rc = rc ? rc : ww_model_shown(f->from->path, shown, n, &f->model, err);
-    rc = rc ? rc : ww_model_rename(f->model, names, err);
-    if (!rc) {
-        *source = (struct source){.folded = f, .reader = {read_folded, source}};
-        *file = (struct ww_weight_file){.name = "folded weights",
-                                        .fd = -1,
-                                        .size_bytes = at,
-                                        .header = source->header,
-                                        .header_bytes = HEADER,
-                                        .n_tensors = n,
-                                        .reader = &source->reader};
-        f->model->files = file;
-        f->model->n_files = 1;
-        file = NULL;
-    }
-    ww_free(file);
-    ww_free(names);
+    rc = rc ? rc
+            : ww_unwritten_model(f->from->path, shown, n, "folded weights", read_folded,
+                                 f, &f->file, &f->model, err);
     ww_free(shown);
-    return rc;
-}
-
-static enum ww_err copy_config(const struct ww_model *from, struct ww_model *to,
-                               struct ww_error *err)
-{
-    uint64_t n = 0;
-    bool present = false;
-    uint32_t *same = NULL;
-    enum ww_err rc =
-        ww_config_fact(from->config->text, WW_FACT_LAYERS, &present, &n, err);
-
-    if (!rc && n >= WW_DEPTH_LAYERS) {
-        rc = WW_FAIL(err, WW_E_CONFIG, "config.json asks for too many layers");
-    }
-    same = rc ? NULL : ww_calloc((size_t)n + 1, sizeof(*same));
-    if (!rc && !same) {
-        rc = WW_FAIL_MEMORY(err, "a map of layers");
-    }
-    for (uint32_t j = 0; j < n && !rc; j++) {
-        same[j] = j;
-    }
-    rc = rc ? rc : ww_recut_config(from->config, same, (uint32_t)n, 0, &to->config, err);
-    ww_free(same);
     return rc;
 }
 
@@ -216,7 +147,7 @@ enum ww_err ww_folded_new(const struct ww_model *from, struct ww_folded **out,
         f->from = from;
         f->length = 1;
         rc = show(f, err);
-        rc = rc ? rc : copy_config(from, f->model, err);
+        rc = rc ? rc : ww_recut_config(from->config, NULL, 0, 0, &f->model->config, err);
     }
     if (rc || !fits) {
         ww_folded_free(f);
@@ -226,41 +157,47 @@ enum ww_err ww_folded_new(const struct ww_model *from, struct ww_folded **out,
     return WW_OK;
 }
 
-static double norm2(const double *x, size_t n)
+/* The same rows of every table that has as many, in blocks over all of it. */
+static enum ww_err add_rows(const struct ww_folded *f, uint32_t t, uint64_t n_rows,
+                            double *sum, struct ww_error *err)
 {
-    double sum = 0;
+    const struct ww_tensor *tensor = &f->from->tensors[t];
+    const uint64_t rows = ww_min_u64(n_rows, tensor->shape[0]);
+    const uint64_t width = tensor->n_elements / tensor->shape[0];
+    const uint64_t blocks = rows > BLOCKS * BLOCK_ROWS ? BLOCKS : 1;
+    struct room room;
+    enum ww_err rc = WW_OK;
 
-    for (size_t i = 0; i < n; i++) {
-        sum += x[i] * x[i];
+    for (uint64_t b = 0; b < blocks && !rc; b++) {
+        const uint64_t first = rows / blocks * b * width;
+        const uint64_t end = first + (blocks > 1 ? BLOCK_ROWS : rows) * width;
+        for (uint64_t at = first; at < end && !rc; at += PART) {
+            const size_t n = (size_t)ww_min_u64(PART, end - at);
+            rc = read_elements(f, t, at, n, room.bytes, room.x, err);
+            for (size_t e = 0; e < n && !rc; e++) {
+                *sum += room.x[e] * room.x[e];
+            }
+        }
     }
-    return sum;
+    return rc;
 }
 
 enum ww_err ww_folded_norms(const struct ww_folded *folded, uint64_t n_rows,
                             struct ww_folded_norms *out, struct ww_error *err)
 {
-    struct room *room = ww_calloc(1, sizeof(*room));
     struct ww_depth_name split;
-    enum ww_err rc = room ? WW_OK : WW_FAIL_MEMORY(err, "folded weights");
+    enum ww_err rc = WW_OK;
 
     *out = (struct ww_folded_norms){0};
     for (uint32_t t = 0; t < folded->from->n_tensors && !rc; t++) {
         const struct ww_tensor *tensor = &folded->from->tensors[t];
         const struct ww_stream_part *part = &folded->parts.parts[t];
-        const bool layer = ww_depth_split(tensor->name, &split);
-        uint64_t all = tensor->n_elements;
-        double sum = 0;
-        if (!part->on || part->is_gain || tensor->rank < 2 || layer) {
+        if (!part->on || part->is_gain || tensor->rank < 2 || tensor->n_elements == 0 ||
+            ww_depth_split(tensor->name, &split)) {
             continue;
         }
-        all = ww_min_u64(all, n_rows * (all / tensor->shape[0]));
-        for (uint64_t at = 0; at < all && !rc; at += PART) {
-            const size_t n = (size_t)ww_min_u64(PART, all - at);
-            rc = read_elements(folded, t, at, n, room->bytes, room->x, err);
-            sum += norm2(room->x, n);
-        }
-        *(part->gains ? &out->heads : &out->embeddings) += sum;
+        rc = add_rows(folded, t, n_rows, part->gains ? &out->heads : &out->embeddings,
+                      err);
     }
-    ww_free(room);
     return rc;
 }

@@ -9,6 +9,7 @@
 #define WW_LINEAGE_FOLDED_H
 
 #include "attack/rotation.h"
+#include "model/unwritten.h"
 #include "weightward/model.h"
 
 struct ww_folded {
@@ -17,7 +18,7 @@ struct ww_folded {
     const struct ww_model *from;
     struct ww_rotation parts; /* of from */
     double length;            /* what writers are divided by */
-    void *reader;
+    struct ww_unwritten file;
 };
 
 /** from is borrowed. *out stays NULL, and WW_OK, when no layout is known for it or it
@@ -26,8 +27,8 @@ enum ww_err ww_folded_new(const struct ww_model *from, struct ww_folded **out,
                           struct ww_error *err) WW_MUST_USE;
 void ww_folded_free(struct ww_folded *folded);
 
-/** Squared norms of the tables of words, which no lock changes: their first n_rows rows.
- */
+/** Squared norms of the tables of words, which no lock changes: of their first n_rows
+ *  rows, 4096 of them where there are more. */
 struct ww_folded_norms {
     double embeddings;
     double heads;

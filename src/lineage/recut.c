@@ -1,70 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lineage/recut.h"
 
-#include <string.h>
-
 #include "model/config.h"
 #include "model/elements.h"
-#include "model/shown.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
-#include "util/reader.h"
-
-#define HEADER 8 /* bytes in front of the tensors; nobody looks at them */
-
-struct source {
-    struct ww_recut *recut;
-    struct ww_reader reader;
-    uint8_t header[HEADER];
-};
 
 static uint64_t row_bytes(const struct ww_tensor *t)
 {
     return t->rank > 0 && t->shape[0] > 0 ? t->n_bytes / t->shape[0] : t->n_bytes;
 }
 
-/* Bytes of one tensor from at on, as many as one of its parts has; how many in *n. */
-static enum ww_err read_part(const struct ww_recut *recut, uint32_t t, uint64_t at,
-                             uint8_t *out, size_t *n, struct ww_error *err)
-{
-    const struct ww_recut_tensor *tensor = &recut->tensors[t];
-
-    for (unsigned p = 0; p < tensor->n_parts; p++) {
-        const struct ww_recut_part *part = &tensor->parts[p];
-        const struct ww_tensor *of = &recut->from->tensors[part->tensor];
-        const uint64_t all = part->n * row_bytes(of);
-        if (at < all) {
-            *n = (size_t)ww_min_u64(*n, all - at);
-            return ww_weight_bytes(&recut->from->files[of->file],
-                                   of->offset + part->first * row_bytes(of) + at, out, *n,
-                                   err);
-        }
-        at -= all;
-    }
-    return WW_FAIL(err, WW_E_INTERNAL, "a tensor was read behind its end");
-}
-
-static enum ww_err read_recut(void *payload, uint64_t offset, void *out, size_t len,
+/* Parts follow each other. */
+static enum ww_err read_recut(void *payload, uint32_t t, uint64_t at, void *out, size_t n,
                               struct ww_error *err)
 {
-    const struct source *s = payload;
-    const struct ww_model *model = s->recut->model;
+    const struct ww_recut *recut = payload;
+    const struct ww_recut_tensor *tensor = &recut->tensors[t];
     uint8_t *to = out;
     enum ww_err rc = WW_OK;
 
-    while (len > 0 && !rc) {
-        size_t n = len;
-        if (offset < HEADER) {
-            n = (size_t)ww_min_u64(len, HEADER - offset);
-            memset(to, 0, n);
-        } else {
-            const uint32_t t = ww_tensor_at(model, offset);
-            rc = read_part(s->recut, t, offset - model->tensors[t].offset, to, &n, err);
+    for (unsigned p = 0; p < tensor->n_parts && n > 0 && !rc; p++) {
+        const struct ww_recut_part *part = &tensor->parts[p];
+        const struct ww_tensor *of = &recut->from->tensors[part->tensor];
+        const uint64_t all = part->n * row_bytes(of);
+        const size_t here = at < all ? (size_t)ww_min_u64(n, all - at) : 0;
+        if (here > 0) {
+            rc = ww_weight_bytes(&recut->from->files[of->file],
+                                 of->offset + part->first * row_bytes(of) + at, to, here,
+                                 err);
         }
-        to += n;
-        offset += n;
-        len -= n;
+        at -= ww_min_u64(at, all);
+        to += here;
+        n -= here;
     }
     return rc;
 }
@@ -76,14 +45,13 @@ void ww_recut_free(struct ww_recut *recut)
             ww_model_close(recut->model);
         }
         ww_free(recut->tensors);
-        ww_free(recut->reader);
         ww_free(recut);
     }
 }
 
 /* What the parts make together. */
 static void put_together(const struct ww_model *from, const struct ww_recut_tensor *parts,
-                         uint64_t offset, struct ww_tensor *out)
+                         struct ww_tensor *out)
 {
     const struct ww_tensor *first = &from->tensors[parts->parts[0].tensor];
     uint64_t rows = 0;
@@ -93,8 +61,6 @@ static void put_together(const struct ww_model *from, const struct ww_recut_tens
         rows += parts->parts[p].n;
     }
     out->name = parts->name;
-    out->file = 0;
-    out->offset = offset;
     if (first->rank > 0 && first->shape[0] > 0) {
         out->n_bytes = rows * row_bytes(first);
         out->n_elements = rows * (first->n_elements / first->shape[0]);
@@ -106,40 +72,18 @@ static enum ww_err show(struct ww_recut *recut, const struct ww_recut_tensor *te
                         uint32_t n, struct ww_error *err)
 {
     struct ww_tensor *shown = ww_calloc(n + (size_t)1, sizeof(*shown));
-    const char **names = ww_calloc(n + (size_t)1, sizeof(*names));
-    struct ww_weight_file *file = ww_calloc(1, sizeof(*file));
-    struct source *source = ww_calloc(1, sizeof(*source));
-    uint64_t at = HEADER;
     uint32_t k = 0;
-    enum ww_err rc =
-        shown && names && file && source ? WW_OK : WW_FAIL_MEMORY(err, "a model");
+    enum ww_err rc = shown ? WW_OK : WW_FAIL_MEMORY(err, "a model");
 
-    recut->reader = source;
     for (uint32_t t = 0; t < n && !rc; t++) {
         if (tensors[t].n_parts > 0) {
             recut->tensors[k] = tensors[t];
-            put_together(recut->from, &tensors[t], at, &shown[k]);
-            names[k] = shown[k].name;
-            at += shown[k++].n_bytes;
+            put_together(recut->from, &tensors[t], &shown[k++]);
         }
     }
-    rc = rc ? rc : ww_model_shown(recut->from->path, shown, k, &recut->model, err);
-    rc = rc ? rc : ww_model_rename(recut->model, names, err);
-    if (!rc) {
-        *source = (struct source){.recut = recut, .reader = {read_recut, source}};
-        *file = (struct ww_weight_file){.name = "weights in another place",
-                                        .fd = -1,
-                                        .size_bytes = at,
-                                        .header = source->header,
-                                        .header_bytes = HEADER,
-                                        .n_tensors = k,
-                                        .reader = &source->reader};
-        recut->model->files = file;
-        recut->model->n_files = 1;
-        file = NULL;
-    }
-    ww_free(file);
-    ww_free(names);
+    rc = rc ? rc
+            : ww_unwritten_model(recut->from->path, shown, k, "weights in another place",
+                                 read_recut, recut, &recut->file, &recut->model, err);
     ww_free(shown);
     return rc;
 }

@@ -8,6 +8,7 @@
 #define WW_LINEAGE_RECUT_H
 
 #include "lineage/depths.h"
+#include "model/unwritten.h"
 #include "weightward/model.h"
 
 #define WW_RECUT_PARTS 3 /* queries, keys and values in one */
@@ -30,7 +31,7 @@ struct ww_recut {
     bool lent; /* the model is closed by somebody else, later */
     const struct ww_model *from;
     struct ww_recut_tensor *tensors; /* as in model, without names */
-    void *reader;
+    struct ww_unwritten file;
 };
 
 /** from is borrowed until the recut is freed; config is taken over, also on failure.
@@ -42,9 +43,9 @@ enum ww_err ww_recut_new(const struct ww_model *from,
                          struct ww_error *err) WW_MUST_USE;
 void ww_recut_free(struct ww_recut *recut);
 
-/** The base's config.json with another number of layers and of words; lists with one
- *  value for each layer follow layers, which has n of them. words 0: as many as there
- * are. */
+/** A config.json with another number of layers and of words of its language model; lists
+ *  of its with one value for each layer follow layers, which has n of them. NULL: as they
+ *  are; words 0: as many as there are. */
 enum ww_err ww_recut_config(const struct ww_config *config, const uint32_t *layers,
                             uint32_t n, uint64_t words, struct ww_config **out,
                             struct ww_error *err) WW_MUST_USE;

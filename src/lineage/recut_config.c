@@ -10,7 +10,8 @@
 #include "util/fail.h"
 
 struct counts {
-    const uint32_t *layers;
+    const struct ww_jnode *text; /* of the language model */
+    const uint32_t *layers;      /* NULL: as they are */
     uint32_t n;
     uint64_t n_before; /* layers that the config has */
     uint64_t words;
@@ -31,17 +32,42 @@ static bool is_key(enum ww_fact fact, const char *key)
 static void write_value(struct ww_jw *w, const struct counts *c,
                         const struct ww_jnode *node);
 
+/* Lists with one value for each layer follow the layers. */
+static void write_by_layer(struct ww_jw *w, const struct counts *c,
+                           const struct ww_jnode *node)
+{
+    ww_jw_array(w);
+    for (uint32_t j = 0; j < c->n; j++) {
+        write_value(w, c, ww_jat(node, c->layers[j]));
+    }
+    ww_jw_close(w);
+}
+
+/* Of the language model itself: what is beside or inside of it has counts of its own. */
+static void write_own(struct ww_jw *w, const struct counts *c, const struct ww_jnode *m)
+{
+    uint64_t count = 0;
+
+    if (c->layers && ww_ju64(m, &count) && is_key(WW_FACT_LAYERS, ww_jkey(m))) {
+        ww_jw_u64(w, c->n);
+    } else if (c->words && ww_ju64(m, &count) && is_key(WW_FACT_VOCAB, ww_jkey(m))) {
+        ww_jw_u64(w, c->words);
+    } else if (c->n_before > 1 && ww_jtype(m) == WW_J_ARRAY &&
+               ww_jsize(m) == c->n_before) {
+        write_by_layer(w, c, m);
+    } else {
+        write_value(w, c, m);
+    }
+}
+
 static void write_members(struct ww_jw *w, const struct counts *c,
                           const struct ww_jnode *node)
 {
     ww_jw_object(w);
     for (const struct ww_jnode *m = ww_jfirst(node); m; m = ww_jnext(m)) {
-        uint64_t count = 0;
         ww_jw_key(w, ww_jkey(m));
-        if (ww_ju64(m, &count) && is_key(WW_FACT_LAYERS, ww_jkey(m))) {
-            ww_jw_u64(w, c->n);
-        } else if (c->words && ww_ju64(m, &count) && is_key(WW_FACT_VOCAB, ww_jkey(m))) {
-            ww_jw_u64(w, c->words);
+        if (node == c->text) {
+            write_own(w, c, m);
         } else {
             write_value(w, c, m);
         }
@@ -52,13 +78,8 @@ static void write_members(struct ww_jw *w, const struct counts *c,
 static void write_list(struct ww_jw *w, const struct counts *c,
                        const struct ww_jnode *node)
 {
-    const bool by_layer = c->n_before > 1 && ww_jsize(node) == c->n_before;
-
     ww_jw_array(w);
-    for (uint32_t j = 0; by_layer && j < c->n; j++) {
-        write_value(w, c, ww_jat(node, c->layers[j]));
-    }
-    for (const struct ww_jnode *e = ww_jfirst(node); e && !by_layer; e = ww_jnext(e)) {
+    for (const struct ww_jnode *e = ww_jfirst(node); e; e = ww_jnext(e)) {
         write_value(w, c, e);
     }
     ww_jw_close(w);
@@ -100,12 +121,13 @@ enum ww_err ww_recut_config(const struct ww_config *config, const uint32_t *laye
                             uint32_t n, uint64_t words, struct ww_config **out,
                             struct ww_error *err)
 {
-    struct counts c = {layers, n, 0, words};
+    struct counts c = {config->text, layers, n, 0, words};
     struct ww_buf buf;
     struct ww_jw w;
     bool present = false;
     enum ww_err rc =
-        ww_config_fact(config->text, WW_FACT_LAYERS, &present, &c.n_before, err);
+        layers ? ww_config_fact(config->text, WW_FACT_LAYERS, &present, &c.n_before, err)
+               : WW_OK;
 
     *out = NULL;
     for (uint32_t j = 0; j < n && !rc; j++) {

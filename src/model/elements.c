@@ -72,19 +72,3 @@ enum ww_err ww_elements_float(const struct ww_model *model, uint32_t tensor,
     }
     return rc;
 }
-
-uint32_t ww_tensor_at(const struct ww_model *model, uint64_t offset)
-{
-    uint32_t low = 0;
-    uint32_t high = model->n_tensors;
-
-    while (high - low > 1) {
-        const uint32_t middle = low + (high - low) / 2;
-        if (model->tensors[middle].offset <= offset) {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}

@@ -33,8 +33,4 @@ enum ww_err ww_elements_widen(const struct ww_model *model, uint32_t tensor,
                               const uint8_t *bytes, size_t n, double *out,
                               struct ww_error *err) WW_MUST_USE;
 
-/** The tensor that a byte of a model's only file is in, or of its header the first;
- * offsets rise from tensor to tensor. */
-uint32_t ww_tensor_at(const struct ww_model *model, uint64_t offset);
-
 #endif
