@@ -8,6 +8,7 @@
 #include "model/elements.h"
 #include "lineage/disguise.h"
 #include "model/adapter.h"
+#include "model/orientation.h"
 #include "model/shown.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -79,7 +80,8 @@ static enum ww_err read_adapter(void *payload, uint32_t tensor, uint64_t first, 
     const struct adapter_suspect *s = payload;
     double *values = out->first;
     const struct change *c = &s->changes[tensor];
-    const bool flat = s->adapter->fan_in_fan_out;
+    const bool flat =
+        ww_adapter_lies_across(s->adapter, s->base, &s->base->tensors[tensor]);
     enum ww_err rc = read_base(s->base, tensor, first, n, values, err);
 
     memset(out->second, 0, n * sizeof(*out->second));
@@ -151,7 +153,7 @@ static enum ww_err check(const struct adapter_suspect *s, struct ww_error *err)
         }
         const struct change *c = &s->changes[at];
         const struct ww_tensor *t = &s->base->tensors[at];
-        const bool flat = s->adapter->fan_in_fan_out;
+        const bool flat = ww_adapter_lies_across(s->adapter, s->base, t);
         if (entry->part == WW_PART_B && (!c->a || entry->tensor->shape[1] != c->rank)) {
             return misfit(entry, err);
         }

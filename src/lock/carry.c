@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "lock/row_gather.h"
+#include "model/orientation.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
@@ -33,9 +34,10 @@ static enum ww_err bad_shape(const struct ww_carry *c, const struct ww_tensor *w
 }
 
 /* The axis of the weight that the outputs run over; inputs run over the other one. */
-static int out_axis(const struct ww_adapter *adapter, const struct ww_tensor *w)
+static int out_axis(const struct ww_carry *c, const struct ww_adapter *adapter,
+                    const struct ww_tensor *w)
 {
-    return adapter->fan_in_fan_out && w->rank == 2 ? 1 : 0;
+    return ww_adapter_lies_across(adapter, c->gauge->layout->model, w) ? 1 : 0;
 }
 
 /* Rows of B, columns of A, both of a whole weight: which axis of the base. */
@@ -43,7 +45,7 @@ static void choose_axes(struct ww_carry *c, const struct ww_adapter *adapter,
                         const struct ww_tensor *w)
 {
     const struct ww_tensor *t = c->entry->tensor;
-    const int out = out_axis(adapter, w);
+    const int out = out_axis(c, adapter, w);
 
     c->row_axis = -1;
     c->col_axis = -1;

@@ -10,6 +10,7 @@
 
 #include "merge/bake_work.h"
 #include "model/convert.h"
+#include "model/orientation.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -152,7 +153,8 @@ static enum ww_err check_lora(struct ww_bake_weight *weight, struct ww_error *er
                        "adapter '%s' has only one of the two factors of '%.160s'",
                        adapter->path, weight->w->name);
     }
-    weight->across = embedding || (adapter->fan_in_fan_out && weight->w->rank == 2);
+    weight->across =
+        embedding || ww_adapter_lies_across(adapter, weight->from->base, weight->w);
     rc = check_factors(weight, a->tensor, b->tensor, err);
     if (!rc) {
         rc = ww_adapter_scaling(adapter, a->module, weight->rank, &weight->scaling, err);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "merge/bake_work.h"
+#include "merge/build.h"
 #include "model/config.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -40,26 +41,13 @@ static enum ww_err bias_of(const struct ww_model *base, const struct ww_adapter 
                          adapter->path, entry->module, base->path);
 }
 
-static bool is_embedding(const char *name)
-{
-    static const char *const ends[] = {"embed_tokens.weight", "wte.weight",
-                                       "word_embeddings.weight", "shared.weight",
-                                       "embed_in.weight"};
-    for (size_t i = 0; i < WW_LEN(ends); i++) {
-        if (ww_str_ends(name, ends[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
 uint32_t ww_bake_tied_head(const struct ww_model *base)
 {
     if (!base->config || !base->config->tie || ww_model_find(base, HEAD) != WW_NONE) {
         return WW_NONE;
     }
     for (uint32_t t = 0; t < base->n_tensors; t++) {
-        if (is_embedding(base->tensors[t].name)) {
+        if (ww_build_is_embed(base->tensors[t].name)) {
             return t;
         }
     }
@@ -94,7 +82,7 @@ static const struct ww_adapter_entry *whole_of(const struct ww_adapter *adapter,
     for (uint32_t i = 0; i < adapter->n_tensors; i++) {
         const struct ww_adapter_entry *e = &adapter->entries[i];
         if (e->part == WW_PART_FULL &&
-            (head ? ww_str_ends(e->module, HEAD) : is_embedding(e->module))) {
+            (head ? ww_str_ends(e->module, HEAD) : ww_build_is_embed(e->module))) {
             return e;
         }
     }

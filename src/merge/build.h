@@ -138,6 +138,8 @@ enum ww_err ww_build_layers(struct ww_build_model *model, struct ww_pool *pool,
                             struct ww_error *err) WW_MUST_USE;
 /** Does a tensor without a layer stand before the layers (embeddings)? */
 bool ww_build_is_before(const char *name);
+/** Is it a token embedding, by the end of its name? */
+bool ww_build_is_embed(const char *name);
 /** The token embedding, by its usual names; WW_NONE. */
 uint32_t ww_build_find_embed(const struct ww_model *model);
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "merge/build.h"
-#include "merge/orientation.h"
+#include "model/orientation.h"
 #include "merge/recipe_value.h"
 #include "util/alloc.h"
 #include "util/fail.h"

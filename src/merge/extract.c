@@ -15,12 +15,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "merge/build.h"
 #include "merge/extract_pair.h"
 #include "merge/extract_write.h"
 #include "merge/lock_side.h"
 #include "merge/lowrank.h"
-#include "merge/orientation.h"
 #include "model/config.h"
+#include "model/orientation.h"
 #include "stream/cpus.h"
 #include "la/la.h"
 #include "util/alloc.h"
@@ -30,7 +31,6 @@
 #include "util/str.h"
 
 #define DEFAULT_RANK 64
-#define HEAD "lm_head.weight"
 #define MATRIX_BYTES (UINT64_C(96) << 20)
 
 static bool is_embedding(const char *name)
@@ -132,6 +132,7 @@ static enum ww_err factor(struct ww_extracting *x, const struct ww_pair *pair,
         report->worst_name = ww_strdup(t->name);
         rc = report->worst_name ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
     }
+    x->across = ww_lies_across(x->fan_in_fan_out, t->name);
     if (!rc) {
         rc = ww_extract_put_factors(x, t, &lowrank, err);
     }
@@ -142,18 +143,8 @@ static enum ww_err factor(struct ww_extracting *x, const struct ww_pair *pair,
 /* True for a token embedding that serves as the head too, which has no tensor. */
 static bool is_tied(const struct ww_model *base, const struct ww_tensor *t)
 {
-    static const char *const embeddings[] = {"embed_tokens.weight", "wte.weight",
-                                             "word_embeddings.weight", "shared.weight"};
-
-    if (!base->config || !base->config->tie || ww_model_find(base, HEAD) != WW_NONE) {
-        return false;
-    }
-    for (size_t i = 0; i < WW_LEN(embeddings); i++) {
-        if (ww_str_ends(t->name, embeddings[i])) {
-            return true;
-        }
-    }
-    return false;
+    return base->config && base->config->tie && ww_model_find(base, WW_HEAD) == WW_NONE &&
+           ww_build_is_embed(t->name);
 }
 
 /* PEFT replaces a tied embedding alone, so that the head would stay what it was: it is
@@ -170,7 +161,7 @@ static enum ww_err take_head(struct ww_extracting *x, const struct ww_model *bas
                     "with the tie in mind",
                     t->name);
     }
-    head.name = HEAD;
+    head.name = WW_HEAD;
     return ww_extract_put_whole(x, &head, from, err);
 }
 
@@ -396,7 +387,8 @@ enum ww_err ww_extract_adapter(const char *base_path, const char *model_path,
     if (!rc) {
         x.models[0] = base;
         x.models[1] = model;
-        x.across = ww_stores_inputs_first(base);
+        x.fan_in_fan_out = ww_stores_inputs_first(base);
+        x.root = ww_module_root(base);
         ww_la_threads(ww_threads_wanted(&options->run));
         rc = take_all(&x, base, model, err);
         ww_la_threads(1);

@@ -72,11 +72,26 @@ static enum ww_err put(struct ww_extracting *x, char *name, unsigned rank,
     return rc ? rc : append(x, values, x->tensors[x->n_tensors - 1].n_elements, err);
 }
 
+/* Heads stand beside the model that they are put on. */
+static bool is_head(const char *name)
+{
+    return strncmp(name, "lm_head.", 8) == 0 || strncmp(name, "score.", 6) == 0;
+}
+
+/* The base's weight as the module that PEFT sees names it. */
+static char *name_of(const struct ww_extracting *x, const char *name)
+{
+    return ww_asprintf("%s%s", x->root && !is_head(name) ? x->root : "", name);
+}
+
 /* The module of a weight: its name without the end. */
-static char *module_of(const char *name)
+static char *module_of(const struct ww_extracting *x, const char *name)
 {
     const char *dot = strrchr(name, '.');
-    return ww_strndup(name, dot ? (size_t)(dot - name) : strlen(name));
+    const size_t len = dot ? (size_t)(dot - name) : strlen(name);
+
+    return ww_asprintf("%s%.*s", x->root && !is_head(name) ? x->root : "", (int)len,
+                       name);
 }
 
 /* Transposed, with zeros below. */
@@ -112,7 +127,7 @@ enum ww_err ww_extract_put_factors(struct ww_extracting *x, const struct ww_tens
     const size_t n = (size_t)t->shape[1];
     const size_t r = lowrank->rank;
     const size_t width = x->portable ? (size_t)x->rank : r;
-    char *module = module_of(t->name);
+    char *module = module_of(x, t->name);
     /* Stored [in, out], the factors trade places. */
     float *a = x->across ? padded_transpose(lowrank->b, m, r, width)
                          : padded(lowrank->a, r, n, width, n);
@@ -162,7 +177,7 @@ out:
 enum ww_err ww_extract_put_whole(struct ww_extracting *x, const struct ww_tensor *t,
                                  uint32_t from, struct ww_error *err)
 {
-    char *module = module_of(t->name);
+    char *module = module_of(x, t->name);
     enum ww_err rc = WW_OK;
 
     if (!module) {
@@ -174,7 +189,10 @@ enum ww_err ww_extract_put_whole(struct ww_extracting *x, const struct ww_tensor
         rc = ww_strlist_add(&x->saved, module, err);
     }
     if (!rc) {
-        rc = announce(x, ww_asprintf(PREFIX "%s", t->name), t->rank, t->shape, from, err);
+        char *name = name_of(x, t->name);
+        rc = announce(x, name ? ww_asprintf(PREFIX "%s", name) : NULL, t->rank, t->shape,
+                      from, err);
+        ww_free(name);
     }
     ww_free(module);
     return rc;
@@ -182,12 +200,14 @@ enum ww_err ww_extract_put_whole(struct ww_extracting *x, const struct ww_tensor
 
 bool ww_extract_lacks(const struct ww_extracting *x, const char *name)
 {
-    char *module = module_of(name);
-    bool lacks = module && ww_strlist_has(&x->saved, module);
+    char *module = module_of(x, name);
+    char *own = name_of(x, name);
+    bool lacks = module && own && ww_strlist_has(&x->saved, module);
 
     for (uint32_t i = 0; i < x->n_tensors && lacks; i++) {
-        lacks = strcmp(x->tensors[i].name + strlen(PREFIX), name) != 0;
+        lacks = strcmp(x->tensors[i].name + strlen(PREFIX), own) != 0;
     }
+    ww_free(own);
     ww_free(module);
     return lacks;
 }
@@ -197,8 +217,10 @@ static enum ww_err rename_biases(struct ww_extracting *x, struct ww_error *err)
 {
     for (uint32_t i = 0; i < x->n_tensors; i++) {
         const char *name = x->tensors[i].name;
-        char *module =
-            ww_str_ends(name, ".bias") ? module_of(name + strlen(PREFIX)) : NULL;
+        char *module = ww_str_ends(name, ".bias")
+                           ? ww_strndup(name + strlen(PREFIX),
+                                        strlen(name) - strlen(PREFIX) - strlen(".bias"))
+                           : NULL;
         char *renamed = NULL;
         if (!module || !ww_strlist_has(&x->modules, module)) {
             ww_free(module);
@@ -265,7 +287,7 @@ static enum ww_err make_config(const struct ww_extracting *x, const char *base,
     ww_jw_ku64(&w, "lora_alpha", common);
     ww_jw_kdouble(&w, "lora_dropout", 0);
     ww_jw_kstr(&w, "bias", x->biases ? "all" : "none");
-    ww_jw_kbool(&w, "fan_in_fan_out", x->across);
+    ww_jw_kbool(&w, "fan_in_fan_out", x->fan_in_fan_out);
     ww_jw_kbool(&w, "inference_mode", true);
     ww_jw_kbool(&w, "use_rslora", false);
     ww_jw_kbool(&w, "use_dora", false);

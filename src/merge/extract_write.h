@@ -17,7 +17,11 @@ struct ww_extracting {
     uint64_t rank;
     double energy;
     bool portable;
-    bool across;    /* the base stores [in, out] */
+    bool fan_in_fan_out; /* what the settings say: layers of the base are stored [in, out]
+                          */
+    bool across;         /* the weight whose factors are put is */
+    const char
+        *root; /* modules of the base are named ROOT + what the files say; NULL: "" */
     bool embedding; /* factors that are put are of an embedding */
     int fd;         /* the factors, one after the other */
     uint64_t size_bytes;

@@ -17,7 +17,7 @@
 
 #include "la/fixmath.h"
 #include "merge/kernel.h"
-#include "merge/orientation.h"
+#include "model/orientation.h"
 #include "merge/weighted.h"
 #include "util/alloc.h"
 
@@ -50,8 +50,9 @@ struct ranked {
 static enum along along_of(const struct ww_merge_job *job)
 {
     const struct ww_merge_tensor *t = job->tensor;
-    static const char *const tables[] = {"embed_tokens", "word_embeddings", "wte.",
-                                         "tok_embeddings", "shared.weight"};
+    static const char *const tables[] = {"embed_tokens",   "word_embeddings", "wte.",
+                                         "tok_embeddings", "shared.weight",   "embed_in.",
+                                         "tokens_embed."};
     if (t->rank < 2) {
         return ELEMENTS;
     }

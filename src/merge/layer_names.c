@@ -12,9 +12,9 @@
 
 static const char *const containers[] = {"layers", "layer",     "h",          "blocks",
                                          "block",  "resblocks", "layer_stack"};
-static const char *const embeddings[] = {"embed_tokens.weight",    "wte.weight",
-                                         "word_embeddings.weight", "embed_in.weight",
-                                         "tok_embeddings.weight",  "shared.weight"};
+static const char *const embeddings[] = {
+    "embed_tokens.weight",   "wte.weight",    "word_embeddings.weight", "embed_in.weight",
+    "tok_embeddings.weight", "shared.weight", "tokens_embed.weight"};
 static const char *const before[] = {"embed", "wte.", "wpe.", "tok_embeddings",
                                      "shared."};
 static const char *const not_before[] = {"embed_out", "unembed"};
@@ -138,6 +138,16 @@ bool ww_build_is_before(const char *name)
     }
     for (size_t i = 0; i < WW_LEN(before); i++) {
         if (strstr(name, before[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool ww_build_is_embed(const char *name)
+{
+    for (size_t e = 0; e < WW_LEN(embeddings); e++) {
+        if (ww_str_ends(name, embeddings[e])) {
             return true;
         }
     }

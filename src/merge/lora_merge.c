@@ -329,7 +329,7 @@ static enum ww_err write_out(struct lora_run *run, struct ww_error *err)
     }
     run->x.card = card;
     run->x.task = common_task(job);
-    run->x.across = job->inputs[0].adapter->fan_in_fan_out;
+    run->x.fan_in_fan_out = job->inputs[0].adapter->fan_in_fan_out;
     run->x.recipe = &job->work->text;
     run->x.finish = finish;
     run->x.payload = run;

@@ -7,7 +7,7 @@
 #include <inttypes.h>
 
 #include "merge/engine.h"
-#include "merge/orientation.h"
+#include "model/orientation.h"
 #include "stream/stream.h"
 #include "util/fail.h"
 #include "util/num.h"

@@ -5,7 +5,7 @@
 
 #include "merge/build.h"
 #include "merge/earlier.h"
-#include "merge/orientation.h"
+#include "model/orientation.h"
 #include "merge/peer.h"
 #include "util/alloc.h"
 #include "util/fail.h"

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "la/la.h"
-#include "merge/orientation.h"
+#include "model/orientation.h"
 #include "merge/weighted.h"
 #include "util/alloc.h"
 #include "util/fail.h"

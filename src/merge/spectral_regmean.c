@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "la/la.h"
-#include "merge/orientation.h"
+#include "model/orientation.h"
 #include "merge/spectral.h"
 #include "merge/weighted.h"
 #include "model/convert.h"

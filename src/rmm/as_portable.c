@@ -8,42 +8,17 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-/* rows x cols to cols x rows. */
-static float *transposed(const float *values, size_t rows, size_t cols)
-{
-    float *out = ww_calloc(rows * cols, sizeof(*out));
-
-    for (size_t i = 0; out && i < rows; i++) {
-        for (size_t j = 0; j < cols; j++) {
-            out[j * rows + i] = values[i * cols + j];
-        }
-    }
-    return out;
-}
-
-/* Where the base stores [in, out] the writer takes the product of that form: A^T B^T. */
 enum ww_err ww_as_put_pair(struct ww_extracting *x, const char *module, size_t m,
                            size_t r, size_t d, const float *a, const float *b,
                            struct ww_error *err)
 {
-    float *left = x->across ? transposed(a, r, d) : NULL;
-    float *right = x->across ? transposed(b, m, r) : NULL;
     char *name = ww_asprintf("%s.weight", module);
-    const struct ww_tensor t = {
-        .name = name, .rank = 2, .shape = {x->across ? d : m, x->across ? m : d}};
-    struct ww_lowrank factors = {.rank = r};
-    enum ww_err rc = WW_OK;
+    const struct ww_tensor t = {.name = name, .rank = 2, .shape = {m, d}};
+    const struct ww_lowrank factors = {
+        .rank = r, .a = (float *)(uintptr_t)a, .b = (float *)(uintptr_t)b};
+    enum ww_err rc = name ? ww_extract_put_factors(x, &t, &factors, err)
+                          : WW_FAIL_MEMORY(err, "a factor");
 
-    if (!name || (x->across && (!left || !right))) {
-        rc = WW_FAIL_MEMORY(err, "a factor");
-    }
-    if (!rc) {
-        factors.b = x->across ? left : (float *)(uintptr_t)b;
-        factors.a = x->across ? right : (float *)(uintptr_t)a;
-        rc = ww_extract_put_factors(x, &t, &factors, err);
-    }
-    ww_free(left);
-    ww_free(right);
     ww_free(name);
     return rc;
 }
@@ -96,7 +71,7 @@ enum ww_err ww_as_portable(const struct ww_as *as, struct ww_run_report *report,
     struct ww_extracting x = {.report = &made,
                               .run = as->run,
                               .portable = true,
-                              .across = as->adapter->fan_in_fan_out,
+                              .fan_in_fan_out = as->adapter->fan_in_fan_out,
                               .fd = -1};
     struct ww_as_pairs pairs;
     enum ww_err rc = ww_as_pairs_find(as, "portable", &pairs, err);

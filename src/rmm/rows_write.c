@@ -178,7 +178,7 @@ static enum ww_err begin(struct writing *w, const char *out_path,
         x->report = &w->reports[i];
         x->run = run;
         x->portable = true;
-        x->across = w->set.peeks[i]->adapter->fan_in_fan_out;
+        x->fan_in_fan_out = w->set.peeks[i]->adapter->fan_in_fan_out;
         x->rank = w->set.r;
         if (!ww_jstr(ww_jget(ww_json_root(w->set.peeks[i]->adapter->config), "task_type"),
                      &x->task)) {

@@ -19,6 +19,7 @@ import make_models as families
 import numpy as np
 import peft
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from test_forward import casts
 from test_lock_exact import error, run
@@ -121,11 +122,47 @@ def check(build, family, out):
     return not bad
 
 
+def check_inputs_first(build, out):
+    """Of GPT-2's matrices only the layers lie across, not its heads; files of the class without a head
+    name no "transformer.". Loaded by peft and merged back, the adapter is the fine-tune."""
+    tool = os.path.join(build, "weightward")
+    sizes = dict(n_embd=24, n_layer=1, n_head=2, n_positions=16, vocab_size=24, bos_token_id=0, eos_token_id=0)
+    openai = transformers.OpenAIGPTConfig(**sizes)
+    cases = (("head", transformers.GPT2LMHeadModel, transformers.GPT2Config(**sizes, tie_word_embeddings=False), ""),
+             ("hub", transformers.GPT2LMHeadModel, transformers.GPT2Config(**sizes), "transformer."),
+             ("openai", transformers.OpenAIGPTLMHeadModel, openai, ""))
+    bad, ids = [], torch.arange(12)[None]
+    for name, kind, config, prefix in cases:
+        base, tuned, adapter, back = (os.path.join(out, f"{name}-{w}") for w in ("base", "tuned", "adapter", "back"))
+        kind(config).save_pretrained(base)
+        path = os.path.join(base, "model.safetensors")
+        save_file({n.removeprefix(prefix): t for n, t in load_file(path).items()}, path, metadata={"format": "pt"})
+        shutil.copytree(base, tuned)
+        want = {n: t + 0.05 * torch.randn_like(t) for n, t in load_file(path).items()}
+        save_file(want, os.path.join(tuned, "model.safetensors"), metadata={"format": "pt"})
+        run(tool, "extract", base, tuned, adapter, "--rank", "4096", "-q")
+        with open(os.path.join(out, "recipe.yml"), "w") as f:
+            f.write(f"merge_method: passthrough\nmodels: [{{model: {base}+{adapter}}}]\n")
+        run(tool, "merge", f.name, back, "-q")
+        got = load_file(os.path.join(back, "model.safetensors"))
+        if not max((got[n] - want[n]).abs().max() for n in want) < 1e-6:
+            bad.append(f"{name}: merged back it is another model")
+        model = peft.PeftModel.from_pretrained(kind.from_pretrained(base), adapter).eval()
+        with torch.no_grad():
+            far = (model(ids).logits - kind.from_pretrained(tuned).eval()(ids).logits).abs().max()
+        if not far < 1e-5:
+            bad.append(f"{name}: peft is off by {far:.1e}")
+    print(f"{'FAIL' if bad else 'ok':4} heads beside layers that are stored inputs x outputs  {'; '.join(bad)}")
+    return not bad
+
+
 def main(build):
     failed = 0
     for family in FAMILIES:
         with tempfile.TemporaryDirectory() as out:
             failed += not check(build, family, out)
+    with tempfile.TemporaryDirectory() as out:
+        failed += not check_inputs_first(build, out)
     print(f"{failed} failed" if failed else "all passed")
     return failed > 0
 

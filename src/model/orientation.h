@@ -1,14 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Linear layers are stored outputs x inputs, but for some families. */
-#ifndef WW_MERGE_ORIENTATION_H
-#define WW_MERGE_ORIENTATION_H
+#ifndef WW_MODEL_ORIENTATION_H
+#define WW_MODEL_ORIENTATION_H
 
-#include "merge/plan.h"
+#include "model/adapter.h"
 
 /** Are the model's linear layers stored inputs x outputs, as GPT-2's are? */
 bool ww_stores_inputs_first(const struct ww_model *model);
 /** Is this tensor of such a model one of those layers? Heads are none. */
 bool ww_lies_across(bool inputs_first, const char *name);
+
+/** Does this adapter change a weight of the base that lies across? As PEFT has it: the
+ * class of the layer decides, whatever fan_in_fan_out says. */
+bool ww_adapter_lies_across(const struct ww_adapter *adapter, const struct ww_model *base,
+                            const struct ww_tensor *w);
+/** What the names of the base's modules begin with and those in its files do not
+ * ("transformer.");
+ *  "" where there is no such difference. */
+const char *ww_module_root(const struct ww_model *base);
 
 /** Where element e of a matrix of the file, rows x cols, is in its transpose. */
 static inline size_t ww_across(uint64_t e, size_t rows, size_t cols)
