@@ -35,6 +35,17 @@ extern "C" {
 
 WW_API void ww_string_free(char *s);
 
+/**
+ * Text of others as a terminal, a log or a page may show it: what moves a cursor, starts
+ * a line or turns the reading direction (Unicode TR 36) becomes \uNNNN, a byte that is no
+ * UTF-8 becomes \xNN; line feeds and tabs stay, so JSON stays the JSON that it was.
+ * Writes at most out_bytes to out, without a NUL, and returns how many. *taken: how many
+ * bytes of text these stand for, fewer than len where out is full or text ends within a
+ * character.
+ */
+WW_API size_t ww_text_shown(const char *text, size_t len, char *out, size_t out_bytes,
+                            size_t *taken);
+
 /** Version of the library, "0.1.0"; static. */
 WW_API const char *ww_version(void);
 

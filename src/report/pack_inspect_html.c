@@ -84,7 +84,7 @@ static void spectra(struct ww_page *p, const struct ww_pack_inspection *r)
         a.x_high = fmax(a.x_high, (double)r->members[i].n_spectrum);
     }
     ww_page_put(
-        p, "<h2>Spectra</h2>\n<p>The share of a matrix' squared length that lies "
+        p, "<h2>Spectra</h2>\n<p>The share of a matrix's squared length that lies "
            "in its first, second, ... singular value, mean over the matrices.</p>\n");
     legend(p, r, false);
     grid(p, &a, "singular value");

@@ -22,7 +22,8 @@ void ww_page_begin(struct ww_page *p, const char *title, struct ww_error *err);
 /** Closing tags; the text is the caller's. The buffer is released in every case. */
 enum ww_err ww_page_end(struct ww_page *p, char **out) WW_MUST_USE;
 
-/** Text of others, with what HTML would read as markup escaped. */
+/** Text of others, with what HTML would read as markup escaped, and what would turn the
+ *  reading direction or cannot be seen spelt out. */
 enum ww_err ww_page_escape(struct ww_buf *buf, const char *text,
                            struct ww_error *err) WW_MUST_USE;
 /** Our own markup. */

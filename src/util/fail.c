@@ -7,25 +7,15 @@
 #include "util/fail.h"
 
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/shown.h"
 #include "util/str.h"
 
 #define RAW_BYTES 2048 /* longer than a record's text, so that cutting happens once */
-
-static bool is_printable(uint32_t code)
-{
-    bool control = code < 0x20 || (code >= 0x7f && code < 0xa0);
-    bool line_end = code == 0x2028 || code == 0x2029;
-    bool direction = (code >= 0x202a && code <= 0x202e) ||
-                     (code >= 0x2066 && code <= 0x2069) || code == 0x200e ||
-                     code == 0x200f || code == 0x061c;
-    return !control && !line_end && !direction;
-}
 
 /* Copies whole characters only, so that a cut text is still UTF-8. */
 static void escape_into(char *out, size_t out_bytes, const char *raw)
@@ -36,7 +26,7 @@ static void escape_into(char *out, size_t out_bytes, const char *raw)
     for (size_t i = 0; i < len;) {
         uint32_t code = 0;
         size_t step = ww_utf8_next((const uint8_t *)raw + i, len - i, &code);
-        if (step && is_printable(code)) {
+        if (step && ww_is_shown(code)) {
             if (used + step >= out_bytes) {
                 break;
             }

@@ -69,6 +69,25 @@ load helper
     "$WW" key new signing --out me --no-passphrase >&- # whose answer is a file
 }
 
+@test "names that others chose do nothing to a terminal or a page" {
+    # red from here on, a bell, and a name that reads backwards
+    name=$(printf 'esc\033[31m\007 \342\200\256txt<b>')
+    cp -r "$AMBER" "$name"
+    "$WW" inspect "$name" >answer
+    grep -F 'esc\u001b[31m\u0007 \u202etxt<b>: llama' answer
+    "$WW" inspect "$name" --json >answer # the same name, for programs
+    [ "$(jq -r .name answer)" = "$name" ]
+    run -1 grep -q "$(printf '\342\200\256')" answer
+    "$WW" lineage report "$name" --base "$AMBER/../base" --candidate "$AMBER" --out report >said
+    grep -F 'esc\u001b[31m\u0007 \u202etxt<b>' said
+    grep -F 'esc\u001b[31m\u0007 \u202etxt&lt;b&gt;' report/report.html
+    LC_ALL=C run -1 grep -qP '[\x00-\x08\x0b-\x1f]|\xe2\x80\xae' report/report.html said
+    # bytes of a tensor are bytes
+    "$WW" rmm pack one.pkg "m=$AMBER" --base "$AMBER/../base" --exact -q
+    "$WW" rmm unpack one.pkg m - --base "$AMBER/../base" --tensor model.norm.weight >bytes
+    [ "$(wc -c <bytes)" = 256 ]
+}
+
 @test "versions agree" {
     a=$("$WW" --version)
     b=$("$VERIFY" --version)

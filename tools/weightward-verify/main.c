@@ -8,6 +8,8 @@
 int main(int argc, char **argv)
 {
     const char **args = (const char **)(void *)argv;
+
+    cli_show_safely();
     if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
         printf("weightward-verify %s\n", ww_version());
         return cli_end(0);

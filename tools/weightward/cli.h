@@ -5,6 +5,7 @@
 
 #include <popt.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "weightward/report.h"
 
@@ -76,6 +77,14 @@ void cli_finish(poptContext ctx, const struct poptOption *table);
 /** Check the common options and turn them into run options with a progress display.
  *  Returns 0 or CLI_USAGE. */
 int cli_run_options(const struct cli_common *common, struct ww_run_options *run);
+
+/** From here on all that goes to stdout and stderr is spelt as ww_text_shown does. First
+ *  thing in main. */
+void cli_show_safely(void);
+/** Where the progress line moves the cursor: stderr as it is. */
+FILE *cli_terminal(void);
+/** Bytes of a file to standard output, as they are; false with errno. */
+bool cli_write_raw(const void *bytes, size_t n);
 
 /** Erase the progress line, if one stands there. */
 void cli_progress_done(void);

@@ -137,5 +137,6 @@ static int run(int argc, const char **argv)
 
 int main(int argc, char **argv)
 {
+    cli_show_safely();
     return cli_end(run(argc, (const char **)(void *)argv));
 }

@@ -100,22 +100,23 @@ static void draw(const char *phase, size_t word, uint64_t done, uint64_t total,
     double speed = rate(now, done);
     const char *unit = unit_of(phase, word);
     char a[32], b[32];
-    fprintf(stderr, "\r\033[K%.*s", (int)word, phase);
+    FILE *to = cli_terminal();
+    fprintf(to, "\r\033[K%.*s", (int)word, phase);
     if (total && unit) {
-        fprintf(stderr, ": %llu of %llu %s", (unsigned long long)done,
+        fprintf(to, ": %llu of %llu %s", (unsigned long long)done,
                 (unsigned long long)total, unit);
     } else if (total) {
-        fprintf(stderr, ": %s, %.0f %%", cli_bytes(done, a),
+        fprintf(to, ": %s, %.0f %%", cli_bytes(done, a),
                 100.0 * (double)done / (double)total);
     }
-    fputs(phase + word, stderr); /* what else is known */
+    fputs(phase + word, to); /* what else is known */
     if (speed > 0 && total >= done && !unit) {
-        fprintf(stderr, ", %s/s", cli_bytes((uint64_t)speed, b));
+        fprintf(to, ", %s/s", cli_bytes((uint64_t)speed, b));
     }
     if (speed > 0 && total >= done) {
-        fprintf(stderr, ", %.0f s left", (double)(total - done) / speed);
+        fprintf(to, ", %.0f s left", (double)(total - done) / speed);
     }
-    fflush(stderr);
+    fflush(to);
     line.shown = true;
 }
 
@@ -152,7 +153,7 @@ static int cancel_only(void *payload, const char *phase, uint64_t done, uint64_t
 void cli_progress_done(void)
 {
     if (line.shown) {
-        fputs("\r\033[K", stderr);
+        fputs("\r\033[K", cli_terminal());
         line.shown = false;
     }
 }

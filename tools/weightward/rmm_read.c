@@ -91,7 +91,7 @@ static enum ww_err write_out(void *payload, const void *bytes, size_t n,
                              struct ww_error *err)
 {
     (void)payload;
-    if (fwrite(bytes, 1, n, stdout) != n) {
+    if (!cli_write_raw(bytes, n)) {
         err->code = WW_E_IO;
         snprintf(err->text, sizeof err->text, "cannot write to standard output");
         return WW_E_IO;
@@ -103,12 +103,7 @@ static enum ww_err give_tensor(const struct cli_rmm *opt, const char *const *arg
                                const struct ww_unpack_options *options,
                                struct ww_error *err)
 {
-    enum ww_err rc =
-        ww_unpack_tensor(args[0], args[1], opt->tensor, options, write_out, NULL, err);
-    if (rc == WW_OK && fflush(stdout) != 0) {
-        rc = write_out(NULL, "", 1, err);
-    }
-    return rc;
+    return ww_unpack_tensor(args[0], args[1], opt->tensor, options, write_out, NULL, err);
 }
 
 struct asking {
