@@ -8,7 +8,7 @@
 
 #include "merge/plan.h"
 
-#define WW_ARITHMETICS 8
+#define WW_ARITHMETICS 12
 #define WW_ARITHMETIC_PEER 7 /* computed by the merge engine, as number 0 is */
 #define WW_ARITHMETIC_BLOCK 4096
 
@@ -32,7 +32,7 @@ const char *ww_arithmetic_summary(unsigned i);
 /** Float32 throughout: right numbers give nearly the bits of kind 0. */
 bool ww_arithmetic_is_wide(unsigned i);
 /** Can the tensor be computed so? Narrow kinds are of narrow outputs, differences need a
- *  base. */
+ *  base, and what is weighed after it was added up has equal weights. */
 bool ww_arithmetic_fits(unsigned i, const struct ww_weighing *w);
 /** out[e] in the output's dtype, n <= BLOCK elements of x[0 .. n_sources), base NULL
  *  without. */

@@ -120,15 +120,53 @@ static void narrow_differences_are_rounded_step_by_step(void **state)
     assert_true(differ > N / 100);
 }
 
+/* As scripts add models up, one statement after another. */
+static void narrow_sums_of_scripts_are_rounded_after_every_operation(void **state)
+{
+    struct inputs in;
+    float out[N];
+    struct ww_weighing even = {
+        .n = 2, .w = {0.4f, 0.4f}, .divisor = 0.8f, .lambda = 1, .dtype = WW_DTYPE_BF16};
+    (void)state;
+
+    make(&in);
+    compute("narrow_steps", &sums, &in, out);
+    for (size_t e = 0; e < N; e++) {
+        const float a = bf16(in.x[0][e] * (0.3f / 0.9f));
+        const float b = bf16(in.x[1][e] * (0.6f / 0.9f));
+        assert_true(out[e] == bf16(a + b));
+    }
+    compute("narrow_steps_delta", &deltas, &in, out);
+    for (size_t e = 0; e < N; e++) {
+        const float a = bf16(bf16(in.x[0][e] - in.base[e]) * (0.3f * 0.7f));
+        const float b = bf16(bf16(in.x[1][e] - in.base[e]) * (0.6f * 0.7f));
+        assert_true(out[e] == bf16(bf16(in.base[e] + a) + b));
+    }
+    compute("narrow_steps_after", &even, &in, out);
+    for (size_t e = 0; e < N; e++) {
+        assert_true(out[e] == bf16(bf16(in.x[0][e] + in.x[1][e]) / 2));
+    }
+    even.has_base = true;
+    even.divisor = 1;
+    compute("narrow_steps_delta_after", &even, &in, out);
+    for (size_t e = 0; e < N; e++) {
+        const float a = bf16(in.x[0][e] - in.base[e]);
+        const float b = bf16(in.x[1][e] - in.base[e]);
+        assert_true(out[e] == bf16(in.base[e] + bf16(bf16(a + b) * 0.4f)));
+    }
+}
+
 static void kinds_that_cannot_be_do_not_fit(void **state)
 {
     struct ww_weighing w = sums;
     (void)state;
 
-    for (unsigned i = 0; i < WW_ARITHMETIC_PEER; i++) {
+    for (unsigned i = 0; i < WW_ARITHMETICS; i++) {
         const bool delta = strstr(ww_arithmetic_name(i), "delta") != NULL;
-        assert_int_equal(ww_arithmetic_fits(i, &sums), i > 0 && !delta);
-        assert_int_equal(ww_arithmetic_fits(i, &deltas), i > 0);
+        const bool after = strstr(ww_arithmetic_name(i), "after") != NULL;
+        const bool here = i > 0 && i != WW_ARITHMETIC_PEER;
+        assert_int_equal(ww_arithmetic_fits(i, &sums), here && !delta && !after);
+        assert_int_equal(ww_arithmetic_fits(i, &deltas), here && !after);
     }
     assert_false(ww_arithmetic_fits(WW_ARITHMETIC_PEER, &deltas));
     assert_false(ww_arithmetic_is_wide(WW_ARITHMETIC_PEER));
@@ -146,6 +184,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(float_sums_are_those_of_float),
         cmocka_unit_test(narrow_differences_are_rounded_step_by_step),
+        cmocka_unit_test(narrow_sums_of_scripts_are_rounded_after_every_operation),
         cmocka_unit_test(kinds_that_cannot_be_do_not_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
