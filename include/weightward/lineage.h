@@ -57,6 +57,7 @@ struct ww_lineage_source {
     double heads_low, heads_high;
     double statistic; /* share over standard error, with controls */
     double *reached;  /* [n_controls] the same of each control in its place; NULL: none */
+    bool alike; /* as the base or another candidate: the sums cannot tell it from that */
     char *note; /* why it was left out of the fit, or why the bits of a recipe decide
                    about it where a share does not; or NULL */
 };
@@ -212,6 +213,7 @@ WW_API enum ww_err ww_lineage_decompose(const char *suspect,
 /** Match of a recipe that names other sources. */
 struct ww_replay_control {
     char *source;  /* as the recipe names it */
+    char *path;    /* its folder; NULL: it is none, as with an adapter on top */
     char *control; /* what took its place, NULL: nothing */
     double match;
 };
@@ -260,6 +262,8 @@ struct ww_replay_report {
     size_t n_kinds;
     struct ww_replay_control *controls;
     size_t n_controls;
+    char *base;       /* folder of the recipe's; NULL: it has none */
+    bool drawn;       /* masks by chance take part: another program's bits are others */
     bool supports;    /* match >= 0.99, and every control misses ten times as many bits */
     uint64_t tensors; /* replayed */
     uint64_t tensors_fit; /* of the suspect, not replayed */
@@ -294,11 +298,14 @@ struct ww_verify_lineage_options {
     struct ww_run_options run;
 };
 
+#define WW_DECLARED_NOWHERE SIZE_MAX
 struct ww_declared_source {
     char *name;
     bool found;    /* its folder is known */
-    bool observed; /* the weights support it */
-    double share;  /* of a card's model; 0 with a recipe, which is replayed */
+    bool compared; /* the weights say whether they support it, */
+    bool observed; /* and do */
+    size_t at;     /* among the sources of decompose; WW_DECLARED_NOWHERE: it has none */
+    double share;  /* there; 0 with a recipe that was replayed */
 };
 
 struct ww_verify_lineage_report {

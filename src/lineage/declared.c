@@ -25,13 +25,29 @@ static enum ww_err add(const struct ww_ynode *node, struct ww_strlist *names,
     return ww_strlist_add(names, text, err);
 }
 
-enum ww_err ww_declared_card(const uint8_t *text, size_t len, struct ww_strlist *names,
+static enum ww_declared_relation relation_of(const struct ww_ynode *root)
+{
+    const struct ww_ynode *said = ww_yget(root, "base_model_relation");
+    const char *text = NULL;
+
+    if (!said || !ww_ytext(said, &text)) {
+        return WW_DECLARED_DERIVED;
+    }
+    return strcmp(text, "quantized") == 0 ? WW_DECLARED_QUANTIZED
+           : strcmp(text, "merge") == 0   ? WW_DECLARED_MERGE
+                                          : WW_DECLARED_DERIVED;
+}
+
+enum ww_err ww_declared_card(const uint8_t *text, size_t len, struct ww_declared *out,
                              struct ww_error *err)
 {
     struct ww_yaml *card = ww_card_open(text, len);
-    const struct ww_ynode *said =
-        ww_yget(card ? ww_yaml_root(card, 0) : NULL, "base_model");
+    const struct ww_ynode *root = card ? ww_yaml_root(card, 0) : NULL;
+    const struct ww_ynode *said = ww_yget(root, "base_model");
+    struct ww_strlist *names = &out->names;
     enum ww_err rc = WW_OK;
+
+    out->relation = relation_of(root);
 
     if (said && ww_ytype(said) == WW_Y_LIST) {
         for (said = ww_yfirst(said); said && !rc; said = ww_ynext(said)) {
@@ -75,7 +91,7 @@ enum ww_err ww_declared_read(const char *folder, struct ww_declared *out,
         rc = read_file(fd, WW_DECLARED_CARD, &text, &there, err);
     }
     if (!rc && there && !out->file) {
-        rc = ww_declared_card(text.data, text.len, &out->names, err);
+        rc = ww_declared_card(text.data, text.len, out, err);
         out->file = out->names.n ? WW_DECLARED_CARD : NULL;
     }
     if (fd >= 0) {

@@ -203,6 +203,7 @@ static enum ww_err choose(struct decomposing *d, struct ww_error *err)
     for (size_t i = 0; i < d->options->n_candidates; i++) {
         struct ww_lineage_source *source = &d->report->sources[i];
         d->side[i] = same[i] == i ? WW_SIDE_PLUS : WW_SIDE_OUT;
+        source->alike = same[i] != i;
         if (same[i] == WW_NONE) {
             source->note = ww_strdup("it does not differ from the base where it counts");
         } else if (same[i] != i) {

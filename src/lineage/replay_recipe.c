@@ -261,6 +261,17 @@ static bool is_source(const struct ww_merge_plan *plan, uint32_t model)
     return false;
 }
 
+/* The model's folder, where it is one and no adapter changes it. */
+static char *folder_of(const struct replaying *r, uint32_t model)
+{
+    const struct ww_recipe *recipe = ww_recipe_view_recipe(&r->view);
+
+    return model < recipe->n_models && model < r->plan.n_models &&
+                   !recipe->models[model].adapter && r->plan.models[model]
+               ? ww_strdup(r->plan.models[model]->path)
+               : NULL;
+}
+
 static enum ww_err add_control(struct replaying *r, uint32_t model, const char *control,
                                struct ww_error *err)
 {
@@ -269,9 +280,23 @@ static enum ww_err add_control(struct replaying *r, uint32_t model, const char *
 
     r->models[r->report->n_controls++] = model;
     c->source = ww_strdup(recipe->models[model].text);
+    c->path = folder_of(r, model);
     c->control = control ? ww_strdup(control) : NULL;
     return c->source && (!control || c->control) ? WW_OK
                                                  : WW_FAIL_MEMORY(err, "a replay");
+}
+
+/* Does one of these methods make a tensor? */
+static bool uses(const struct ww_merge_plan *plan, const char *const *names, size_t n)
+{
+    for (uint32_t t = 0; t < plan->n_tensors; t++) {
+        for (size_t i = 0; i < n; i++) {
+            if (plan->tensors[t].method == ww_method_find(names[i])) {
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 /* Does a selection by rank decide about elements? */
@@ -279,14 +304,16 @@ static bool has_cuts(const struct ww_merge_plan *plan)
 {
     static const char *const names[] = {"ties", "breadcrumbs", "breadcrumbs_ties", "sce"};
 
-    for (uint32_t t = 0; t < plan->n_tensors; t++) {
-        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-            if (plan->tensors[t].method == ww_method_find(names[i])) {
-                return true;
-            }
-        }
-    }
-    return false;
+    return uses(plan, names, WW_LEN(names));
+}
+
+/* Does chance? */
+static bool draws(const struct ww_merge_plan *plan)
+{
+    static const char *const names[] = {"dare_linear", "dare_ties", "della",
+                                        "della_linear"};
+
+    return uses(plan, names, WW_LEN(names));
 }
 
 /* Each source left out, and each control in its place. */
@@ -299,6 +326,8 @@ static enum ww_err list_controls(struct replaying *r, struct ww_error *err)
     r->report->controls = ww_calloc(most, sizeof(*r->report->controls));
     r->models = ww_calloc(most, sizeof(*r->models));
     r->others = ww_calloc(most, sizeof(*r->others));
+    r->report->drawn = draws(&r->plan);
+    r->report->base = folder_of(r, recipe->base);
     if (!r->report->controls || !r->models || !r->others) {
         return WW_FAIL_MEMORY(err, "a replay");
     }
@@ -619,12 +648,14 @@ void ww_replay_report_release(struct ww_replay_report *report)
 
     for (size_t i = 0; i < report->n_controls; i++) {
         ww_free(report->controls[i].source);
+        ww_free(report->controls[i].path);
         ww_free(report->controls[i].control);
     }
     ww_free(report->controls);
     ww_free(report->kinds);
     ww_free(report->recipe);
     ww_free(report->method);
+    ww_free(report->base);
     ww_strlist_release(&warnings);
     memset(report, 0, sizeof(*report));
 }

@@ -11,7 +11,12 @@ static void write_declared(struct ww_jw *w, const struct ww_verify_lineage_repor
         ww_jw_object(w);
         ww_jw_kstr(w, "name", report->declared[i].name);
         ww_jw_kbool(w, "found", report->declared[i].found);
-        ww_jw_kbool(w, "observed", report->declared[i].observed);
+        ww_jw_key(w, "observed");
+        if (report->declared[i].compared) {
+            ww_jw_bool(w, report->declared[i].observed);
+        } else {
+            ww_jw_null(w);
+        }
         if (report->has_decompose) {
             ww_jw_kdouble(w, "share", report->declared[i].share);
         }
@@ -38,6 +43,7 @@ enum ww_err ww_report_verify_lineage_json(const struct ww_verify_lineage_report 
     ww_jw_kstr(&w, "declared_by", report->declared_by);
     write_declared(&w, report);
     ww_object_strings(&w, "undeclared", report->undeclared, report->n_undeclared);
+    ww_jw_kbool(&w, "drawn", report->has_replay && report->replay.drawn);
     if (report->has_replay) {
         ww_jw_kdouble(&w, "match", report->replay.match);
     }

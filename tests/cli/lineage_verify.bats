@@ -98,11 +98,45 @@ EOF
     [[ $output == *"'org/caesar' is declared in README.md: not supported"* ]]
 }
 
+@test "a model is the one in its folder, whatever path leads there" {
+    merged
+    ln -s "$family/base" root
+    card "org/base, org/rev, org/copy, org/caesar"
+    run -0 verify "${here[@]}" --source org/base=root --source org/copy="$family/expert-rev/" --base root
+    run -0 verify "${here[@]/%"/base"/"/base/"}" --source org/copy="$family/expert-rev" --candidate "$family/expert-rev/"
+    # A copy of the base says nothing.
+    cp -r "$family/base" copy
+    run -6 verify "${here[@]}" --source org/copy=copy
+    [[ $output == *"'org/copy' is declared in README.md: the weights say nothing of it"* ]]
+}
+
+@test "a merge that is declared as one model's fine-tune or rounding cannot be told" {
+    merged
+    card "org/rev"
+    run -6 verify "${here[@]}"
+    [[ $output == "COULD NOT TELL: "*"smaller share"* ]]
+    printf -- '---\nbase_model: org/rev\nbase_model_relation: quantized\n---\n' >suspect/README.md
+    run -6 verify "${here[@]}"
+    [[ $output == "COULD NOT TELL: "*"quantised copy"* ]]
+}
+
+@test "a recipe that draws its elements by chance is held against the sources' shares" {
+    merged
+    sed -e 's/task_arithmetic/dare_linear/' -e 's/weight: 0.*}/weight: 0.5, density: 0.5}/' recipe.yml >drawn.yml
+    "$WW" merge drawn.yml drawn --seed 5 -q
+    "$WW" lineage verify drawn -q --json | jq -e '.agrees and .drawn and .match < 0.9 and
+        (.declared | all(.observed and .share > 0.45))'
+    cp drawn.yml suspect/mergekit_config.yml
+    sed -i "s,expert-caesar,expert-sort," suspect/mergekit_config.yml
+    run -1 "$WW" lineage verify suspect -q --candidate "$family/expert-caesar"
+}
+
 @test "what is not here or not declared could not be told" {
     merged
     card "org/rev, org/unknown"
     run -6 verify "${here[@]}" --json
-    jq -e '.agrees == null and (.declared[1].found | not)' <<<"$output"
+    jq -e '.agrees == null and (.declared[1].found | not) and
+        .declared[0].observed == null' <<<"$output"
     rm suspect/README.md
     run -6 verify
     [[ $output == *"declares nothing"* ]]

@@ -46,9 +46,14 @@ static int tell(const struct ww_verify_lineage_report *report)
     for (size_t i = 0; i < report->n_declared; i++) {
         const struct ww_declared_source *d = &report->declared[i];
         printf("  '%s' is declared in %s: %s\n", d->name, report->declared_by,
-               !d->found     ? "its folder is not known"
-               : d->observed ? "supported by the weights"
-                             : "not supported by the weights");
+               !d->found      ? "its folder is not known"
+               : !d->compared ? "the weights say nothing of it"
+               : d->observed  ? "supported by the weights"
+                              : "not supported by the weights");
+    }
+    if (report->replay.drawn && report->has_decompose) {
+        printf("  its elements are drawn by chance: no bits were compared, its sources "
+               "were looked for in the weights\n");
     }
     for (size_t i = 0; i < report->n_undeclared; i++) {
         printf("  '%s' is not declared, and %s\n", report->undeclared[i],
