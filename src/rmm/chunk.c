@@ -104,6 +104,12 @@ enum ww_chunk_form ww_chunk_form_of(const uint8_t *coded, size_t len)
                                                                              : at[0]);
 }
 
+bool ww_chunk_goes_back(const uint8_t *coded, size_t len)
+{
+    return len > 2 && coded[0] == WW_CHUNK_ADAPTIVE && (coded[1] & WW_ADAPTIVE_AGAIN) &&
+           coded[2] == WW_CHUNK_SPLIT;
+}
+
 enum ww_err ww_chunk_room_ready(struct ww_chunk_room *room, struct ww_error *err)
 {
     if (room->words) {

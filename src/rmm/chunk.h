@@ -105,6 +105,10 @@ enum ww_chunk_form {
  */
 enum ww_chunk_form ww_chunk_form_of(const uint8_t *coded, size_t len);
 
+/** A text that is coded by what came before in it, which packages know since version 3.
+ */
+bool ww_chunk_goes_back(const uint8_t *coded, size_t len);
+
 /** What coding needs to know of a dtype. */
 struct ww_chunk_type {
     unsigned width;          /* bytes of a number: 1, 2, 4 or 8 */

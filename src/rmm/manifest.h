@@ -44,6 +44,7 @@ struct ww_pack_manifest_member {
     bool basis;                 /* what others share: see shared.h */
     enum ww_shared_codec codec; /* of a basis, */
     uint32_t directions;        /* and the most of any of its tensors */
+    bool old; /* of a package of version 2: its texts are not coded by what came before */
     bool sealed;
     bool bounded; /* within an error, not exact */
     double error; /* of bounded ones */

@@ -305,6 +305,7 @@ static enum ww_err count_others(struct reader *r, const struct ww_jnode *list)
 static enum ww_err read_place(struct reader *r, const struct ww_jnode *node,
                               struct ww_pack_manifest_member *m, uint64_t *end)
 {
+    m->old = r->head->version == WW_PACK_VERSION_2;
     if (!ww_ju64(ww_jget(node, "offset"), &m->offset) ||
         m->offset != ww_round_up(*end, ww_pack_align(r->head->version))) {
         return malformed(r, "members.offset");

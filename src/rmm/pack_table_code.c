@@ -47,6 +47,12 @@ bool ww_pack_text_is_coded(const uint8_t *bytes, size_t len)
     return len > 0 && bytes[0] == CODED;
 }
 
+bool ww_pack_text_goes_back(const uint8_t *bytes, size_t len)
+{
+    return ww_pack_text_is_coded(bytes, len) && len > AT_FORM &&
+           ww_chunk_goes_back(bytes + AT_FORM, len - AT_FORM);
+}
+
 enum ww_err ww_pack_text_open(const uint8_t *bytes, size_t len, uint8_t **text, size_t *n,
                               struct ww_error *err)
 {

@@ -60,6 +60,11 @@ static enum ww_err read_table(struct ww_pack_view *v, struct ww_error *err)
         return WW_FAIL_MEMORY(err, "a table");
     }
     rc = ww_section_read(&v->section, end - sizeof(length) - len, text, (size_t)len, err);
+    if (!rc && v->member->old && ww_pack_text_goes_back(text, (size_t)len)) {
+        rc = WW_FAIL(err, WW_E_MALFORMED,
+                     "member '%s': its table is coded as in no package of version 2",
+                     name);
+    }
     if (!rc) {
         rc = ww_pack_table_open(text, (size_t)len, end - sizeof(length) - len, name,
                                 &v->table, err);

@@ -98,6 +98,8 @@ enum ww_err ww_pack_table_read(const uint8_t *text, size_t len, uint64_t content
 enum ww_err ww_pack_text_code(const struct ww_buf *text, struct ww_buf *out,
                               struct ww_error *err) WW_MUST_USE;
 bool ww_pack_text_is_coded(const uint8_t *bytes, size_t len);
+/** Is it coded by what came before in it, which no package of version 2 has? */
+bool ww_pack_text_goes_back(const uint8_t *bytes, size_t len);
 /** The text of what is coded, to be freed; NULL: it does not decode. */
 enum ww_err ww_pack_text_open(const uint8_t *bytes, size_t len, uint8_t **text, size_t *n,
                               struct ww_error *err) WW_MUST_USE;

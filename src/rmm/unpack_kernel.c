@@ -146,6 +146,12 @@ static enum ww_err decode_chunk(const struct ww_pack_view *view,
 {
     const struct ww_pack_table_chunk *c = &view->table.chunks[part->first_chunk + chunk];
 
+    if (view->member->old && ww_chunk_goes_back(room->coded, c->len)) {
+        return WW_FAIL(
+            err, WW_E_MALFORMED,
+            "member '%s' has a text that is coded as in no package of version 2",
+            view->member->name);
+    }
     ww_chunk_room_hints(room->chunk, prediction ? rank : NULL, chunk * WW_CHUNK_BYTES,
                         prediction, n);
     if (rank && prediction) {

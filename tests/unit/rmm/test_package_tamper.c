@@ -4,6 +4,7 @@
 #include "rmm_fixture.h"
 
 #include "rmm/pack_file.h"
+#include "rmm/unpack_kernel.h"
 
 struct parts {
     struct ww_buf bytes;
@@ -301,6 +302,52 @@ static void forge_chunk(const struct fx *f)
     ww_buf_release(&bytes);
 }
 
+/* A reader that knows version 2 alone refuses them, so nobody may take them for that. */
+static void texts_of_version_3_are_not_read_in_version_2(void **state)
+{
+    struct fx *f = fx_new();
+    struct ww_error err = {0};
+    struct ww_pack_file file;
+    struct ww_pack_view view;
+    struct ww_unpack_rooms rooms;
+    struct ww_unpack_room *room = NULL;
+    unsigned refused = 0;
+    (void)state;
+    OK(ww_pack_open(WW_VECTORS "/packages/v2.pkg", &file, &err));
+    assert_true(file.manifest.members[0].old && file.manifest.members[1].old);
+    ww_pack_close(&file);
+    fx_pack(f, f->pkg, false, false, 1);
+    OK(ww_pack_open(f->pkg, &file, &err));
+    struct ww_pack_manifest_member *m = &file.manifest.members[0];
+    assert_false(m->old);
+    m->old = true;
+    FAILS(ww_pack_view_open(&file, 0, NULL, &view, &err), WW_E_MALFORMED);
+    assert_non_null(strstr(err.text, "table is coded as in no package of version 2"));
+    m->old = false;
+    OK(ww_pack_view_open(&file, 0, NULL, &view, &err));
+    m->old = true;
+    ww_unpack_rooms_init(&rooms);
+    OK(ww_unpack_rooms_take(&rooms, &room, &err));
+    uint8_t *out = malloc(WW_CHUNK_BYTES);
+    for (uint32_t p = 0; p < view.table.n_parts; p++) {
+        const struct ww_pack_table_part *part = &view.table.parts[p];
+        struct ww_error why = {0};
+        if (part->predicted || part->n_chunks != 1 || part->bytes > WW_CHUNK_BYTES) {
+            continue;
+        }
+        const enum ww_err rc = ww_unpack_chunk(&view, part, 0, NULL, NULL, room, out,
+                                               (size_t)part->bytes, &why);
+        refused += rc == WW_E_MALFORMED && strstr(why.text, "a text that is coded as in");
+    }
+    assert_true(refused > 0);
+    free(out);
+    ww_unpack_rooms_give(&rooms, room);
+    ww_unpack_rooms_release(&rooms);
+    ww_pack_view_close(&view);
+    ww_pack_close(&file);
+    fx_free(f);
+}
+
 /* Tables are under the signature by the sections' digests alone. */
 static void a_tensor_that_must_be_signed_is_read_from_a_section_that_is(void **state)
 {
@@ -411,6 +458,7 @@ int main(void)
         cmocka_unit_test(cut_packages_are_refused),
         cmocka_unit_test(a_forged_manifest_is_refused),
         cmocka_unit_test(a_manifest_is_coded_as_an_encoder_would),
+        cmocka_unit_test(texts_of_version_3_are_not_read_in_version_2),
         cmocka_unit_test(a_tensor_that_must_be_signed_is_read_from_a_section_that_is),
         cmocka_unit_test(another_signer_is_refused),
         cmocka_unit_test(exchanged_keys_are_refused),
