@@ -180,6 +180,18 @@ static enum ww_err check_bias(struct ww_bake_weight *weight, struct ww_error *er
                                    b->tensor->shape[1], &weight->scaling, err);
 }
 
+/* Of a base whose vocabulary was resized PEFT saves the embeddings whole. */
+static enum ww_err other_rows(const struct ww_bake_weight *weight,
+                              const struct ww_tensor *t, struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_SHAPE,
+                   "adapter '%s' does not fit '%.160s' of '%s': it has %llu rows in the "
+                   "place of %llu, as of a base whose vocabulary was resized",
+                   weight->from->adapter->path, weight->w->name, weight->from->base->path,
+                   (unsigned long long)t->shape[0],
+                   (unsigned long long)weight->w->shape[0]);
+}
+
 static enum ww_err choose_origin(struct ww_bake_weight *weight, struct ww_error *err)
 {
     const struct ww_adapter_entry *full = weight->change->part[WW_PART_FULL];
@@ -188,7 +200,9 @@ static enum ww_err choose_origin(struct ww_bake_weight *weight, struct ww_error 
     weight->origin = t;
     if (t->rank != weight->w->rank ||
         memcmp(t->shape, weight->w->shape, t->rank * sizeof(t->shape[0])) != 0) {
-        return misfit(weight, err);
+        return t->rank == 2 && weight->w->rank == 2 && t->shape[1] == weight->w->shape[1]
+                   ? other_rows(weight, t, err)
+                   : misfit(weight, err);
     }
     if (!ww_dtype_is_plain_float(t->dtype) ||
         !ww_dtype_is_plain_float(weight->w->dtype)) {

@@ -57,6 +57,7 @@ struct ww_lora_job {
     uint32_t n_inputs;
     struct ww_lora_module *modules; /* by name */
     uint32_t n_modules;
+    struct ww_model *base; /* own; NULL: no adapter has a weight of its to compare */
 };
 
 /** Where a recipe of adapters has its inputs. */
@@ -70,6 +71,12 @@ enum ww_err ww_lora_choose_way(struct ww_lora_job *job, struct ww_error *err) WW
 /** What the opened adapters change: modules by name, with the places of their layers. */
 enum ww_err ww_lora_list_modules(struct ww_lora_job *job,
                                  struct ww_error *err) WW_MUST_USE;
+
+/** The weight below the factors of a module, which a sum has no room for: may it be left
+ *  out? WW_E_UNSUPPORTED where the base is not named, or has another one. */
+enum ww_err ww_lora_leave_copy(struct ww_lora_job *job, const struct ww_lora_input *input,
+                               const struct ww_adapter_entry *entry,
+                               struct ww_error *err) WW_MUST_USE;
 
 /** Are the models of the recipe adapters? WW_E_RECIPE when some are and some are not. */
 enum ww_err ww_lora_wanted(struct ww_work *work, bool *wanted,

@@ -2,12 +2,14 @@
 /*
  * What adapters change, module by module. Only plain LoRA goes into a sum of adapters: a
  * magnitude (DoRA) acts on base and sum together, and whole weights or biases are no
- * difference without the base.
+ * difference without the base. The base's own weight below the factors of a head or an
+ * embedding is left out.
  */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "merge/adapter_copy.h"
 #include "merge/lora_job.h"
 #include "util/fail.h"
 
@@ -144,6 +146,10 @@ enum ww_err ww_lora_list_modules(struct ww_lora_job *job, struct ww_error *err)
     for (uint32_t i = 0; i < job->n_inputs && !rc; i++) {
         const struct ww_adapter *adapter = job->inputs[i].adapter;
         for (uint32_t k = 0; k < adapter->n_tensors && !rc; k++) {
+            if (ww_adapter_is_copy(adapter, &adapter->entries[k])) {
+                rc = ww_lora_leave_copy(job, &job->inputs[i], &adapter->entries[k], err);
+                continue;
+            }
             rc = check_kind(&job->inputs[i], &adapter->entries[k], err);
             rc = rc ? rc : add_entry(job, i, &adapter->entries[k], err);
         }

@@ -164,4 +164,6 @@ void ww_lora_close(struct ww_lora_job *job)
         ww_adapter_close(job->inputs[i].adapter);
     }
     job->n_inputs = 0;
+    ww_model_close(job->base);
+    job->base = NULL;
 }

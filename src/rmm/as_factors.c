@@ -10,33 +10,47 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "merge/adapter_copy.h"
+#include "merge/bake.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
 
-#define OTHER_FORMS "form 'model' adds it to the base, form 'peft' leaves it as it is"
+/* What else can be asked for: of a base that is named it is known. */
+static const char *other_forms(const struct ww_as *as)
+{
+    struct ww_bake *bake = NULL;
+    const enum ww_err rc =
+        as->base ? ww_bake_open(as->base, NULL, as->adapter, &bake, NULL) : WW_OK;
+
+    ww_bake_close(bake);
+    return rc ? "form 'peft' leaves it as it is"
+              : "form 'model' adds it to the base, form 'peft' leaves it as it is";
+}
 
 static const char *const part_texts[] = {
     [WW_PART_B_BIAS] = "a bias beside its factors",
-    [WW_PART_EMBEDDING_A] = "factors of an embedding",
-    [WW_PART_EMBEDDING_B] = "factors of an embedding",
+    [WW_PART_EMBEDDING_A] = "a factor of an embedding",
+    [WW_PART_EMBEDDING_B] = "a factor of an embedding",
     [WW_PART_MAGNITUDE] = "a magnitude of DoRA",
     [WW_PART_FULL] = "a whole weight",
 };
 
-static enum ww_err check_entry(const struct ww_adapter_entry *e, const char *form,
-                               struct ww_error *err)
+static enum ww_err check_entry(const struct ww_as *as, const struct ww_adapter_entry *e,
+                               const char *form, struct ww_error *err)
 {
     const bool plain = e->part == WW_PART_A || e->part == WW_PART_B;
 
     if (plain && e->tensor->rank == 2 && e->tensor->n_elements > 0) {
         return WW_OK;
     }
-    return WW_FAIL(err, WW_E_UNSUPPORTED,
-                   "form '%s' holds pairs of matrices alone, and tensor '%.160s' is "
-                   "%s; %s" OTHER_FORMS,
-                   form, e->tensor->name, plain ? "no matrix" : part_texts[e->part],
-                   e->part == WW_PART_B_BIAS ? "where the base has that bias " : "");
+    return WW_FAIL(
+        err, WW_E_UNSUPPORTED,
+        "form '%s' holds pairs of matrices alone, and tensor '%.160s' is "
+        "%s; %s%s",
+        form, e->tensor->name, plain ? "no matrix" : part_texts[e->part],
+        e->part == WW_PART_B_BIAS && !as->base ? "where the base has that bias " : "",
+        other_forms(as));
 }
 
 static enum ww_err check(const struct ww_as *as, const char *form, struct ww_error *err)
@@ -47,13 +61,18 @@ static enum ww_err check(const struct ww_as *as, const char *form, struct ww_err
     if (adapter->parameters || adapter->dora) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
                        "form '%s' holds pairs of matrices alone, and the adapter uses "
-                       "%s; " OTHER_FORMS,
-                       form, adapter->dora ? "DoRA" : "target_parameters");
+                       "%s; %s",
+                       form, adapter->dora ? "DoRA" : "target_parameters",
+                       other_forms(as));
     }
-    for (uint32_t i = 0; i < adapter->n_tensors && !rc; i++) {
-        const struct ww_adapter_entry *e = &adapter->entries[i];
-        rc = ww_as_is_copy(adapter, e) ? ww_as_check_copy(e, as, form, err)
-                                       : check_entry(e, form, err);
+    /* Copies last: with the base they may be right, and what else there is may not. */
+    for (uint32_t i = 0; i < 2 * adapter->n_tensors && !rc; i++) {
+        const struct ww_adapter_entry *e = &adapter->entries[i % adapter->n_tensors];
+        const bool copies = i >= adapter->n_tensors;
+        if (ww_adapter_is_copy(adapter, e) == copies) {
+            rc = copies ? ww_as_check_copy(e, as, form, err)
+                        : check_entry(as, e, form, err);
+        }
     }
     return rc;
 }

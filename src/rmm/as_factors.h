@@ -19,9 +19,8 @@ struct ww_as_pairs {
     uint64_t rank; /* the largest */
 };
 
-/** Is an entry the weight below the factors of a module? */
-bool ww_as_is_copy(const struct ww_adapter *adapter, const struct ww_adapter_entry *e);
-/** Such a weight has the base's numbers. WW_E_UNSUPPORTED. */
+/** The weight below the factors of a module (merge/adapter_copy.h) has the base's
+ *  numbers. WW_E_UNSUPPORTED. */
 enum ww_err ww_as_check_copy(const struct ww_adapter_entry *e, const struct ww_as *as,
                              const char *form, struct ww_error *err) WW_MUST_USE;
 

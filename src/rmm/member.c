@@ -164,6 +164,18 @@ static enum ww_err want_changes(struct ww_member *m, const struct ww_model *base
     return m->changes ? WW_OK : WW_FAIL_MEMORY(err, "member '%s'", m->name);
 }
 
+/* All versions of a model, and each file under two names. */
+static enum ww_err refuse_cache(const struct ww_member *m, struct ww_error *err)
+{
+    return faccessat(m->dirfd, "snapshots", F_OK, 0) == 0 &&
+                   faccessat(m->dirfd, "blobs", F_OK, 0) == 0
+               ? WW_FAIL(err, WW_E_UNSUPPORTED,
+                         "member '%s': '%s' is what a cache of Hugging Face's has of a "
+                         "model; give the folder of one version, below its 'snapshots'",
+                         m->name, m->path)
+               : WW_OK;
+}
+
 enum ww_err ww_member_open(const char *name, const char *path,
                            const struct ww_model *base, double error,
                            struct ww_member *out, struct ww_error *err)
@@ -179,7 +191,10 @@ enum ww_err ww_member_open(const char *name, const char *path,
     if (rc) {
         goto out;
     }
-    rc = ww_folder_scan(out->dirfd, &out->folder, err);
+    rc = refuse_cache(out, err);
+    if (!rc) {
+        rc = ww_folder_scan(out->dirfd, &out->folder, err);
+    }
     if (!rc) {
         rc = open_files(out, err);
     }

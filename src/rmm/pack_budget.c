@@ -3,7 +3,8 @@
  * A package of at most so many bytes. Half the error costs about one more bit for each
  * number, so the size is nearly a line over the logarithm of the error: a few packages
  * that are measured and not kept find the smallest error that fits. The error is in the
- * package and decides its bytes, so no libm is asked for it.
+ * package and decides its bytes, so no libm is asked for it. The base is open all the
+ * time, so what was read of it for the first of them is what the last one states.
  */
 #include "rmm/pack_budget.h"
 
@@ -33,7 +34,6 @@ static enum ww_err size_of(struct search *s, double error, uint64_t *bytes,
     s->options.error = error;
     p.options = &s->options;
     p.measured = bytes;
-    p.measured_base = &s->base;
     rc = ww_packing_run(&p, s->report, err);
     ww_pack_report_release(s->report);
     return rc;
@@ -145,18 +145,26 @@ enum ww_err ww_packing_within(struct ww_packing *p, struct ww_pack_report *repor
     const bool alone = p->options->codec == WW_PACK_ALONE;
     enum ww_err rc = ww_packing_group_check(p, err);
 
+    if (!rc && p->options->base && !p->options->inverses) {
+        rc = ww_model_open(p->options->base, &p->base, err);
+        p->base_lent = !rc;
+        p->measured_base = &s.base;
+    }
     s.options.budget = alone ? p->options->budget : 0; /* directions take its place */
     if (!rc) {
         rc = alone ? find(&s, p->options->budget, &error, err)
                    : find_directions(&s, p->options->budget, err);
     }
-    ww_free(s.base.of);
     memset(report, 0, sizeof(*report));
-    if (rc) {
-        return rc;
+    if (!rc) {
+        s.options.error = error;
+        p->most = p->options->budget;
+        p->options = &s.options;
+        rc = ww_packing_run(p, report, err);
     }
-    s.options.error = error;
-    p->most = p->options->budget;
-    p->options = &s.options;
-    return ww_packing_run(p, report, err);
+    if (p->base_lent) {
+        ww_model_close(p->base);
+    }
+    ww_free(s.base.of);
+    return rc;
 }

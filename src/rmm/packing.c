@@ -101,7 +101,7 @@ static enum ww_err open_all(struct ww_packing *p, struct ww_error *err)
     enum ww_err rc = WW_OK;
     uint64_t total = 0;
 
-    if (p->options->base && p->n_given > 0) {
+    if (p->options->base && p->n_given > 0 && !p->base_lent) {
         rc = ww_model_open(p->options->base, &p->base, err);
     }
     p->members = ww_calloc(p->n_given, sizeof(*p->members));
@@ -316,7 +316,7 @@ static enum ww_err name_base(struct ww_packing *p, struct ww_error *err)
         adapters = adapters || p->members[i].adapter;
     }
     if (p->base && adapters && !p->options->inverses) {
-        rc = p->measured
+        rc = p->measured_base
                  ? ww_base_use_whole_again(&p->use, p->measured_base, &p->pace, err)
                  : ww_base_use_whole(&p->use, &p->pace, err);
     }
@@ -372,7 +372,9 @@ static void release(struct ww_packing *p)
     ww_unpack_rooms_release(&p->rooms);
     ww_base_use_release(&p->use);
     ww_pack_crew_free(p->crew);
-    ww_model_close(p->base);
+    if (!p->base_lent) {
+        ww_model_close(p->base);
+    }
     ww_pack_manifest_release(&p->manifest);
     ww_free(p->basis_name);
     p->basis_name = NULL;

@@ -31,7 +31,8 @@ struct ww_packing {
     char *basis_name;      /* NULL: none do */
     bool base_checked;     /* it is the one of the old package */
     uint64_t *measured;    /* not NULL: only its size is wanted, and nothing stays */
-    struct ww_base_roots *measured_base; /* with measured: from one to the next */
+    bool base_lent;        /* base is open already, and stays so */
+    struct ww_base_roots *measured_base; /* with it: from one run to the next */
     uint64_t most;                       /* bytes that it may have; 0: any */
 };
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "rmm/packing.h"
+#include "util/fail.h"
 #include "util/str.h"
 #include "weightward/lock.h"
 
@@ -37,6 +38,43 @@ static unsigned predicted(const struct ww_member *m)
     return all ? (unsigned)((double)by_base / (double)all * 100) : 100;
 }
 
+/* One line about a member, of those that are asked for. */
+struct doubt {
+    bool is;
+    const char *text;
+};
+
+static enum ww_err add_doubts(const struct ww_packing *p, const struct ww_member *m,
+                              struct ww_pack_report *report, struct ww_error *err)
+{
+    const bool open_base =
+        p->base && !p->options->inverses && !ww_model_is_locked(p->base);
+    const bool changed = m->error > 0 || m->loose;
+    const bool locked = (changed || open_base) && is_locked(m);
+    const struct doubt doubts[] = {
+        {changed && locked, "is locked and comes back changed, so it cannot be unlocked "
+                            "any more: for that pack it exactly"},
+        {open_base && locked && !m->adapter,
+         "is locked and the base is not, which tells next to nothing of its weights: the "
+         "base locked with the same key does"},
+        {open_base && locked && m->adapter,
+         "follows a lock and the base is not locked, so it is not this one's: the base "
+         "locked with the same key is"},
+        {m->adapter && m->error > 0 && !m->opened,
+         "is an adapter with settings that are not understood, so all of it is packed "
+         "exactly"},
+    };
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < WW_LEN(doubts) && !rc; i++) {
+        if (doubts[i].is) {
+            rc = ww_lines_add(&report->warnings, &report->n_warnings, err,
+                              "member '%.120s' %s", m->name, doubts[i].text);
+        }
+    }
+    return rc;
+}
+
 enum ww_err ww_packing_doubts(const struct ww_packing *p, struct ww_pack_report *report,
                               struct ww_error *err)
 {
@@ -44,14 +82,8 @@ enum ww_err ww_packing_doubts(const struct ww_packing *p, struct ww_pack_report 
 
     for (size_t i = 0; i < p->n_given && !rc; i++) {
         const struct ww_member *m = &p->members[i];
-        const bool changed = m->error > 0 || m->loose;
         const unsigned share = p->base && !m->adapter ? predicted(m) : 100;
-        if (changed && is_locked(m)) {
-            rc = ww_lines_add(&report->warnings, &report->n_warnings, err,
-                              "member '%.120s' is locked and comes back changed, so it "
-                              "cannot be unlocked any more: for that pack it exactly",
-                              m->name);
-        }
+        rc = add_doubts(p, m, report, err);
         if (!rc && share < FEW) {
             rc = ww_lines_add(&report->warnings, &report->n_warnings, err,
                               "member '%.120s': %u %% of its weights have names and "

@@ -335,6 +335,26 @@ enum ww_err ww_unpack_part_chunk(const struct ww_unpack_run *run,
                                 room, bytes, *n, err);
 }
 
+static enum ww_err no_tensor(const struct ww_unpack_run *run, const char *tensor,
+                             struct ww_error *err)
+{
+    const struct ww_pack_table *t = &run->view.table;
+    const char **names = ww_calloc(t->n_parts, sizeof(*names));
+    const char *near = NULL;
+    uint32_t n = 0;
+
+    for (uint32_t p = 0; names && p < t->n_parts; p++) {
+        if (t->parts[p].tensor) {
+            names[n++] = t->parts[p].tensor;
+        }
+    }
+    near = names ? ww_str_nearest(tensor, names, n) : NULL;
+    ww_free(names);
+    return WW_FAIL(err, WW_E_TENSOR, "member '%s' has no tensor '%.200s'%s%.200s%s",
+                   run->view.member->name, tensor, near ? "; is '" : "", near ? near : "",
+                   near ? "' meant?" : "");
+}
+
 static enum ww_err give_tensor(const struct ww_unpack_run *run, const char *tensor,
                                struct ww_unpack_room *room, uint8_t *bytes,
                                uint8_t *prediction, ww_unpack_fn give, void *payload,
@@ -346,8 +366,7 @@ static enum ww_err give_tensor(const struct ww_unpack_run *run, const char *tens
     enum ww_err rc = WW_OK;
 
     if (!part) {
-        return WW_FAIL(err, WW_E_TENSOR, "member '%s' has no tensor '%s'",
-                       run->view.member->name, tensor);
+        return no_tensor(run, tensor, err);
     }
     rc = ww_unpack_base_tensor(&run->view, part, run->base, &base_tensor, err);
     if (!rc && run->base &&

@@ -19,6 +19,8 @@ make_package() {
     "$WW" rmm verify p.pkg --key me.pub --base "$FAMILY/base" --open-with ann.key --json >v.json
     [ "$(jq -r '.schema, .command, .restored, .version, (.members | length)' v.json | xargs)" = \
         "weightward.rmm/1 verify 2 1 2" ]
+    "$WW" rmm verify p.pkg --base "$FAMILY/base" 2>said
+    grep -q "1 of 2 members restored in memory, every file with its digest; the others are sealed: --open-with KEY" said
     "$WW" rmm unpack p.pkg caesar out-1 --base "$FAMILY/base" --signed-by me.pub -q
     diff -r "$FAMILY/expert-caesar" out-1
     refused 5 "recipients" "$WW" rmm unpack p.pkg rev out-2 --base "$FAMILY/base"
@@ -41,6 +43,8 @@ n = struct.unpack("<Q", data[:8])[0]
 begin, end = json.loads(data[8:8 + n])["model.norm.weight"]["data_offsets"]
 assert open(sys.argv[2], "rb").read() == data[8 + n + begin:8 + n + end]
 PY
+    refused 3 "no tensor 'model.nrm.weight'; is 'model.norm.weight' meant?" \
+        "$WW" rmm unpack p.pkg caesar - --base "$FAMILY/base" --tensor model.nrm.weight
     refused 3 "no tensor 'x'" "$WW" rmm unpack p.pkg caesar - --base "$FAMILY/base" --tensor x
     refused 2 "standard output" "$WW" rmm unpack p.pkg caesar out --tensor x
 }
@@ -134,6 +138,14 @@ PY
     refused 2 "unknown word 'merge'; known are: pack, add" "$WW" rmm merge x.pkg
     refused 2 "unknown word 'frob'" "$WW" rmm frob
     refused 2 "the form is" "$WW" rmm unpack p.pkg
+    refused 2 "is added with --after PARENT" "$WW" rmm add p.pkg x="$FAMILY/expert-rev" --versions --exact
+    mkdir -p hub/blobs hub/snapshots/1
+    cp "$FAMILY/expert-rev"/* hub/snapshots/1
+    refused 6 "below its 'snapshots'" "$WW" rmm pack x.pkg x=hub --exact
+    "$WW" rmm drop --help >help
+    grep -q "rmm drop PKG NAME" help
+    grep -q -- --sign help
+    run ! grep -qE -- "--(base|error|policy-root)" help
     refused 2 "does nothing with --key" "$WW" rmm unpack p.pkg rev out --key me.pub
     refused 2 "does nothing with --at-least" "$WW" rmm list p.pkg --at-least 2
     refused 2 "from 1 on" "$WW" rmm verify p.pkg --at-least -1
@@ -150,7 +162,8 @@ PY
         rm -rf odd back a.pkg
         cp -r lora odd
         jq "$setting" lora/adapter_config.json >odd/adapter_config.json
-        "$WW" rmm pack a.pkg odd=odd --error 0.1 -q
+        "$WW" rmm pack a.pkg odd=odd --error 0.1 2>said
+        grep -q "warning: member 'odd' is an adapter with settings that are not understood" said
         "$WW" rmm unpack a.pkg odd back -q
         diff -r odd back
         refused 6 "; form 'peft' leaves it as it is" "$WW" rmm unpack a.pkg odd x --form portable
@@ -215,6 +228,9 @@ PY
     "$WW" rmm pack b.pkg a=lora-one rev=rev-one open=lora --error 0.5 --base base-one --json >b.json
     [ "$(jq '.warnings | length' b.json)" = 2 ]
     jq -r '.warnings[]' b.json | grep -q "'rev' is locked and comes back changed"
+    "$WW" rmm pack c.pkg a=lora-one rev=rev-one --exact --base "$FAMILY/base" 2>said
+    grep -q "warning: member 'rev' is locked and the base is not" said
+    grep -q "warning: member 'a' follows a lock and the base is not locked" said
 }
 
 @test "a member of dtypes that the base's do not become is told of" {
@@ -299,6 +315,16 @@ assert a["cosines"] and min(a["cosines"]) > 0.999999, a["cosines"]
     jq '.use_dora = true' lora/adapter_config.json >same/adapter_config.json
     "$WW" rmm pack d.pkg dora=same --exact -q
     refused 6 "form 'model' adds it" "$WW" rmm unpack d.pkg dora x --form portable
+    # Another form is named where it is one: an adapter of a base with more words is none.
+    mkdir more
+    echo '{"peft_type": "LORA", "r": 2, "lora_alpha": 2}' >more/adapter_config.json
+    safetensors more/adapter_model.safetensors \
+        '{"base_model.model.lm_head.weight":{"dtype":"F32","shape":[104,128],"data_offsets":[0,53248]}}' 53248
+    "$WW" rmm pack m.pkg more=more --exact -q
+    refused 6 "form 'model' adds it" "$WW" rmm unpack m.pkg more x --form portable
+    refused 6 "whole weight; form 'peft' leaves it" "$WW" rmm unpack m.pkg more x --form portable --base "$FAMILY/base"
+    refused 3 "has 104 rows in the place of 100, as of a base whose vocabulary was resized" \
+        "$WW" rmm unpack m.pkg more x --form model --base "$FAMILY/base"
     # Of a pattern that is not read the text names the member, not where it lay for a while.
     jq '.use_dora = false | .alpha_pattern = {"(?=q).": 2}' same/adapter_config.json >p.json
     mv p.json same/adapter_config.json
@@ -546,7 +572,9 @@ PY
     size=$(stat -c %s x.pkg)
     "$WW" rmm pack same.pkg lora=lora --budget "$size" --base one-base -q
     cmp x.pkg same.pkg
-    "$WW" rmm pack less.pkg lora=lora --budget $((size - 1)) --base one-base -q
+    "$WW" rmm pack less.pkg lora=lora --budget $((size - 1)) --base one-base --json >less.json
+    # and read once: the last run knows what the first one has read
+    [ "$(jq .bytes_read less.json)" -lt "$(stat -c %s one-base/model.safetensors)" ]
     [ "$(stat -c %s less.pkg)" -lt "$size" ]
 }
 
@@ -650,6 +678,40 @@ PY
     [ ! -e sum.members ]
     "$WW" rmm mix p.pkg small --weight a=1 --weight b=1 --rank 2 -q
     [ "$(jq .r small/adapter_config.json)" = 2 ]
+    # A sum has no room for the weight that PEFT saves below the factors of a head: it is left out where it is the base's.
+    python3 - caesar "$FAMILY/base/model.safetensors" <<'PY'
+import json, os, struct, sys
+def read(path):
+    data = open(path, "rb").read()
+    n = struct.unpack("<Q", data[:8])[0]
+    return {k: (v["dtype"], v["shape"], data[8 + n + v["data_offsets"][0]:8 + n + v["data_offsets"][1]])
+            for k, v in json.loads(data[8:8 + n]).items() if k != "__metadata__"}
+adapter = read(f"{sys.argv[1]}/adapter_model.safetensors")
+head = read(sys.argv[2])["lm_head.weight"]
+at = "base_model.model.lm_head"
+adapter[at + ".lora_A.weight"] = ("F32", [2, 128], struct.pack("<256f", *[0.5] * 256))
+adapter[at + ".lora_B.weight"] = ("F32", [100, 2], struct.pack("<200f", *[0.25] * 200))
+for name, weight in (("head", head[2]), ("other", head[2][2:] + head[2][:2])):
+    adapter[at + ".base_layer.weight"] = (*head[:2], weight)
+    os.mkdir(name)
+    index, body = {}, b""
+    for k, (dtype, shape, bits) in adapter.items():
+        index[k] = {"dtype": dtype, "shape": shape, "data_offsets": [len(body), len(body) + len(bits)]}
+        body += bits
+    text = json.dumps(index).encode()
+    open(f"{name}/adapter_model.safetensors", "wb").write(struct.pack("<Q", len(text)) + text + body)
+    config = json.load(open(f"{sys.argv[1]}/adapter_config.json"))
+    config["target_modules"].append("lm_head")
+    json.dump(config, open(f"{name}/adapter_config.json", "w"))
+PY
+    "$WW" rmm pack h.pkg a=rev head=head other=other --exact --base "$FAMILY/base" -q
+    refused 6 "left out where it is the base's own: name that with --base" \
+        "$WW" rmm mix h.pkg x --weight a=0.5 --weight head=1
+    "$WW" rmm mix h.pkg headed --weight a=0.5 --weight head=1 --base "$FAMILY/base" -q
+    grep -aq lm_head.lora_A headed/adapter_model.safetensors
+    run ! grep -aq base_layer headed/adapter_model.safetensors
+    refused 6 "another weight below its factors.*; --form model with --base makes a model, with member:other" \
+        "$WW" rmm mix h.pkg x --weight a=0.5 --weight other=1 --base "$FAMILY/base"
     "$WW" rmm mix p.pkg model --weight a=1 --weight m=0.5 --base "$FAMILY/base" -q
     printf 'merge_method: ties\nbase_model: %s\nmodels:\n- {model: member:m, parameters: {weight: 1, density: 0.5}}\n- {model: %s+member:b, parameters: {weight: 1, density: 0.5}}\n' \
         "$FAMILY/base" "$FAMILY/base" >t.yml

@@ -48,6 +48,10 @@ int cli_run(int argc, const char **argv, const struct poptOption *table,
 int cli_refuse_idle(const char *verb, const char *word, const struct poptOption *table,
                     const char *takes);
 
+/** Leave the same options out of the word's help. The table is one that can be written.
+ */
+void cli_hide_idle(const struct poptOption *table, const char *takes);
+
 /** Print "weightward VERB: what" for a wrong combination of options; CLI_USAGE. */
 int cli_usage(const char *verb, const char *what);
 

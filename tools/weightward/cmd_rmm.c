@@ -129,44 +129,50 @@ void cli_rmm_trim(const char *path)
     }
 }
 
+static const struct word *find_word(const char *name)
+{
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (strcmp(name, words[i].name) == 0) {
+            return &words[i];
+        }
+    }
+    return NULL;
+}
+
 static int run_rmm(const void *given, const char *verb, const char *const *args)
 {
     const struct cli_rmm *opt = given;
+    const struct word *word = find_word(args[0]);
     char text[200];
     int n = 0;
     while (args[n + 1]) {
         n++;
     }
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        if (strcmp(args[0], words[i].name) != 0) {
-            continue;
-        }
-        if (n < words[i].min || n > words[i].max) {
-            snprintf(text, sizeof text, "the form is: weightward rmm %s",
-                     words[i].arguments);
-            return cli_usage(verb, text);
-        }
-        if (opt->guard.roots && !words[i].asks) {
-            snprintf(text, sizeof text,
-                     "rmm %s asks no policies: leave --policy-root away", words[i].name);
-            return cli_usage(verb, text);
-        }
-        for (size_t t = 0; t < sizeof opt->tables / sizeof opt->tables[0]; t++) {
-            const int status =
-                cli_refuse_idle(verb, words[i].name, opt->tables[t], words[i].takes);
-            if (status) {
-                return status;
-            }
-        }
-        if (opt->at_least < 0) {
-            return cli_usage(verb, "--at-least is a version, from 1 on");
-        }
-        cli_rmm_trim(args[1]);
-        return words[i].run(opt, args + 1);
+    if (!word) {
+        return cli_unknown_word(verb, args[0],
+                                "pack, add, drop, share, list, inspect, verify, unpack, "
+                                "mix, rows, unmerge");
     }
-    return cli_unknown_word(verb, args[0],
-                            "pack, add, drop, share, list, inspect, verify, unpack, mix, "
-                            "rows, unmerge");
+    if (n < word->min || n > word->max) {
+        snprintf(text, sizeof text, "the form is: weightward rmm %s", word->arguments);
+        return cli_usage(verb, text);
+    }
+    if (opt->guard.roots && !word->asks) {
+        snprintf(text, sizeof text, "rmm %s asks no policies: leave --policy-root away",
+                 word->name);
+        return cli_usage(verb, text);
+    }
+    for (size_t t = 0; t < sizeof opt->tables / sizeof opt->tables[0]; t++) {
+        const int status = cli_refuse_idle(verb, word->name, opt->tables[t], word->takes);
+        if (status) {
+            return status;
+        }
+    }
+    if (opt->at_least < 0) {
+        return cli_usage(verb, "--at-least is a version, from 1 on");
+    }
+    cli_rmm_trim(args[1]);
+    return word->run(opt, args + 1);
 }
 
 /* What is packed, and how. */
@@ -257,6 +263,27 @@ static const struct poptOption *read_table(struct cli_rmm *opt)
     return table;
 }
 
+/* The word that stands first, for its help. */
+static const struct word *word_of(int argc, const char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (argv[i][0] != '-') {
+            return find_word(argv[i]);
+        }
+    }
+    return NULL;
+}
+
+static bool wants_help(int argc, const char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int cmd_rmm(int argc, const char **argv)
 {
     struct cli_rmm opt = {
@@ -265,7 +292,11 @@ int cmd_rmm(int argc, const char **argv)
     opt.tables[1] = cli_signing_table(&opt.signing, false);
     opt.tables[2] = open_table(&opt);
     opt.tables[3] = read_table(&opt);
-    const struct poptOption table[] = {
+    const struct word *word = word_of(argc, argv);
+    for (size_t t = 0; word && t < sizeof opt.tables / sizeof opt.tables[0]; t++) {
+        cli_hide_idle(opt.tables[t], word->takes);
+    }
+    struct poptOption table[] = {
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)opt.tables[0], 0, NULL,
          NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)opt.tables[1], 0, NULL,
@@ -275,13 +306,19 @@ int cmd_rmm(int argc, const char **argv)
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)opt.tables[3], 0, NULL,
          NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard),
-         0, "Policy options (pack, add, share, unpack, mix):", NULL},
+         0, "Policy options (pack, add, share, unpack, unmerge, mix):", NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
-    return cli_run(
-        argc, argv, table,
-        "pack|add|drop|share|list|inspect|verify|unpack|mix|rows|unmerge PKG ...", 1,
-        5000, run_rmm, &opt);
+    if (word && !word->asks && wants_help(argc, argv)) {
+        table[4] = table[5];
+        table[5] = table[6];
+    }
+    return cli_run(argc, argv, table,
+                   word ? word->arguments
+                        : "pack|add|drop|share|list|inspect|verify|"
+                          "unpack|mix|rows|unmerge PKG ...; with a "
+                          "word --help shows what that takes",
+                   1, 5000, run_rmm, &opt);
 }

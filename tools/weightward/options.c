@@ -172,6 +172,16 @@ static bool is_word_of(const char *name, const char *words)
     return false;
 }
 
+void cli_hide_idle(const struct poptOption *table, const char *takes)
+{
+    struct poptOption *at = (struct poptOption *)(uintptr_t)table;
+    for (; at->longName || at->shortName || at->arg; at++) {
+        if (at->longName && !is_word_of(at->longName, takes)) {
+            at->argInfo |= POPT_ARGFLAG_DOC_HIDDEN;
+        }
+    }
+}
+
 int cli_refuse_idle(const char *verb, const char *word, const struct poptOption *table,
                     const char *takes)
 {

@@ -63,6 +63,17 @@ enum ww_err cli_mix_remove(const struct cli_mix *mix, struct ww_error *err)
                : cli_rmm_error(err, WW_E_IO, "cannot remove '%.300s'", mix->members);
 }
 
+/* Advice about a recipe, and what does the same where there is none. */
+static const struct advice {
+    const char *recipe;
+    const char *option;
+} advice[] = {
+    {"name that as base_model", "name that with --base"},
+    {"merge models named BASE+member:",
+     "--form model with --base makes a model, with member:"},
+    {"say tokenizer_source: union", "write a --recipe with tokenizer_source: union"},
+};
+
 void cli_mix_tell(const struct cli_mix *mix, const struct cli_rmm *opt,
                   struct ww_error *err)
 {
@@ -77,6 +88,9 @@ void cli_mix_tell(const struct cli_mix *mix, const struct cli_rmm *opt,
     }
     snprintf(from, sizeof from, "%s/", mix->members);
     ww_error_rename(err, from, "member:");
+    for (size_t i = 0; i < sizeof advice / sizeof advice[0] && !opt->recipe; i++) {
+        ww_error_rename(err, advice[i].recipe, advice[i].option);
+    }
 }
 
 enum ww_err cli_mix_restore(const struct cli_mix *mix, const char *package,

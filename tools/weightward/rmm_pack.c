@@ -96,6 +96,11 @@ static int add_parent(struct members *m, const char *text)
 
 static int read_parents(const struct cli_rmm *opt, struct members *m)
 {
+    if (opt->versions && m->n < 2 && !opt->after) {
+        return cli_usage("rmm", "--versions: one member is given and none before it; a "
+                                "version of one that is in the package is added with "
+                                "--after PARENT");
+    }
     for (size_t i = 0; i < m->n; i++) {
         m->after[i] = opt->versions && i > 0 ? m->names[i - 1] : opt->after;
     }

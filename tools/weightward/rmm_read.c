@@ -34,10 +34,13 @@ static void tell_verified(const struct cli_rmm *opt, const struct ww_pack_report
             report->n_members, cli_s(report->n_members), cli_bytes(report->bytes, a),
             (unsigned long long)report->version);
     if (opt->base || opt->merged) {
-        cli_say(&opt->common,
-                "%llu of %zu members restored in memory, every file with its "
-                "digest",
-                (unsigned long long)report->restored, report->n_members);
+        const bool all = report->restored == report->n_members;
+        cli_say(&opt->common, "%llu of %zu members restored in memory%s%s",
+                (unsigned long long)report->restored, report->n_members,
+                report->restored ? ", every file with its digest" : "",
+                all              ? ""
+                : opt->open_with ? "; the others are sealed, and not for this key"
+                                 : "; the others are sealed: --open-with KEY");
         if (report->base_unknown) {
             cli_rmm_tell_unknown(opt);
         }

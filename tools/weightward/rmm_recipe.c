@@ -122,7 +122,7 @@ static enum ww_err write_sum(const struct cli_rmm *opt, struct cli_mix *mix,
     }
     const bool of_changes = !to_adapter && opt->base;
     fprintf(f, "merge_method: %s\n", of_changes ? "task_arithmetic" : "linear");
-    if (of_changes) {
+    if (opt->base) { /* a sum of adapters alone is compared with it, and nothing else */
         fputs("base_model: ", f);
         put_path(f, opt->base, NULL, NULL);
         fputc('\n', f);

@@ -37,10 +37,10 @@ int cli_rmm_rows(const struct cli_rmm *opt, const char *const *args)
         return cli_fail("rmm", &opt->common, &err);
     }
     cli_say(&opt->common,
-            "wrote %zu adapters below '%s' as %zu directions give them back: %llu of "
-            "%llu bytes "
-            "(%.1f %%), error %.3f",
-            report.adapters, args[1], report.directions, (unsigned long long)report.bytes,
+            "wrote %zu adapters below '%s' as %zu direction%s give%s them back: %llu "
+            "of %llu bytes (%.1f %%), error %.3f",
+            report.adapters, args[1], report.directions, cli_s(report.directions),
+            report.directions == 1 ? "s" : "", (unsigned long long)report.bytes,
             (unsigned long long)report.raw_bytes,
             100.0 * (double)report.bytes / (double)report.raw_bytes, report.error);
     if (opt->common.json) {
