@@ -188,6 +188,9 @@ uint32_t ww_build_module_of(const struct ww_build *build, const char *name);
  *  does; false: it is in none of those. */
 bool ww_build_projector_t(const struct ww_build *build, const char *name, double *t);
 
+/** Warnings of numbers that are allowed and were hardly meant. Tensors are there. */
+enum ww_err ww_build_doubt_numbers(struct ww_build *build,
+                                   struct ww_error *err) WW_MUST_USE;
 /** All output tensors, with sources and parameters. */
 enum ww_err ww_build_tensors(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
 

@@ -344,89 +344,6 @@ static enum ww_err doubt_gradients(struct ww_build *build,
     return rc;
 }
 
-/* Is the parameter 0 in every tensor that takes something of the model, or of any? */
-static bool is_nothing(const struct ww_build *build, uint32_t param, uint32_t model)
-{
-    const bool of_source = build->recipe->method->params[param].scope == WW_PARAM_SOURCE;
-    bool seen = false;
-
-    for (size_t k = 0; k < build->n_tensors; k++) {
-        const struct ww_merge_tensor *t = &build->tensors[k].tensor;
-        for (uint32_t i = 0; i < t->n_sources && t->method == build->recipe->method;
-             i++) {
-            if (model == WW_NONE || t->sources[i].model == model) {
-                seen = true;
-                if ((of_source ? t->sources[i].params : t->params)[param] != 0) {
-                    return false;
-                }
-            }
-        }
-    }
-    return seen;
-}
-
-/* Nothing may be selected of a tensor, as of layers by a gradient; nothing at all was
- * hardly meant. */
-static enum ww_err doubt_selection(struct ww_build *build, struct ww_error *err)
-{
-    static const char *const names[] = {"density", "select_topk"};
-    const struct ww_method *method = build->recipe->method;
-    enum ww_err rc = WW_OK;
-
-    for (size_t p = 0; p < WW_LEN(names); p++) {
-        const uint32_t param = ww_method_param(method, names[p]);
-        if (param == WW_NONE || strcmp(method->name, "task_arithmetic") == 0) {
-            continue; /* which takes a density and uses none */
-        }
-        for (uint32_t i = 0; i < build->recipe->n_models && !rc; i++) {
-            if (is_nothing(build, param, i)) {
-                rc = ww_build_warn(build, err,
-                                   "%s is 0 in every tensor of '%s': nothing of it is in "
-                                   "the output",
-                                   names[p], build->models[i].text);
-            }
-        }
-    }
-    return rc;
-}
-
-/* A model of no weight may be one of several that are tried; all of them were hardly
- * meant to be. Where no base is left the kernels refuse, or 0 was asked for. */
-static enum ww_err doubt_sum(struct ww_build *build, struct ww_error *err)
-{
-    static const struct {
-        const char *name;
-        const char *where;
-    } factors[] = {{"weight", " of every model"}, {"lambda", ""}};
-    const struct ww_method *method = build->recipe->method;
-    enum ww_err rc = WW_OK;
-
-    for (size_t p = 0; p < WW_LEN(factors) && method->base == WW_BASE_REQUIRED; p++) {
-        const uint32_t param = ww_method_param(method, factors[p].name);
-        const bool idle = p == 0 && strcmp(method->name, "opcm") == 0;
-        /* opcm weighs what was merged before by its norm */
-        if (!rc && param != WW_NONE && !idle && is_nothing(build, param, WW_NONE)) {
-            rc = ww_build_warn(build, err, "%s is 0 in every tensor%s: %s",
-                               factors[p].name, factors[p].where,
-                               ww_recipe_of_base(build->recipe));
-        }
-    }
-    return rc;
-}
-
-/* A recipe without a model beside the base. */
-static enum ww_err doubt_models(struct ww_build *build, struct ww_error *err)
-{
-    bool alone = build->recipe->method->base_alone;
-
-    for (size_t k = 0; k < build->n_tensors && alone; k++) {
-        alone = build->tensors[k].tensor.method != build->recipe->method;
-    }
-    return alone ? ww_build_warn(build, err, "there is no model beside the base: %s",
-                                 ww_recipe_of_base(build->recipe))
-                 : WW_OK;
-}
-
 enum ww_err ww_build_tensors(struct ww_build *build, struct ww_error *err)
 {
     const struct ww_recipe *recipe = build->recipe;
@@ -441,13 +358,7 @@ enum ww_err ww_build_tensors(struct ww_build *build, struct ww_error *err)
     rc = recipe->modules[0].is_sliced ? add_sliced(build, &recipe->modules[0], err)
                                       : add_whole(build, err);
     if (!rc) {
-        rc = doubt_selection(build, err);
-    }
-    if (!rc) {
-        rc = doubt_sum(build, err);
-    }
-    if (!rc) {
-        rc = doubt_models(build, err);
+        rc = ww_build_doubt_numbers(build, err);
     }
     return rc ? rc : ww_build_tell(build, err);
 }

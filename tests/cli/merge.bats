@@ -595,3 +595,25 @@ PY
     mv longer.json base/config.json
     refused 3 "config.json says 1$layers; is a shard missing" "$WW" merge recipe.yml out
 }
+
+@test "numbers that are allowed and hardly meant are told, and usual ones are not" {
+    local family=$AMBER/..
+    told() { # TIMES TEXT METHOD PARAMETERS
+        printf 'merge_method: %s\nbase_model: %s/base\nparameters: {%s}\nmodels: [{model: %s/expert-rev}]\n' \
+            "$3" "$family" "$4" "$family" >recipe.yml
+        "$WW" merge recipe.yml --dry-run >/dev/null 2>warnings
+        [ "$(grep -c "warning: .*$2" warnings)" = "$1" ] || { cat recipe.yml warnings && false; }
+    }
+    told 1 "t is 3 in tensor 'lm_head.weight', above 1: the result lies beyond" slerp "t: 3"
+    told 1 "t is -0.5 in tensor .*, below 0" slerp "t: [-0.5, 1]"
+    told 0 "" slerp "t: [0, 1]"
+    told 1 "lambda is 100 in tensor" task_arithmetic "weight: 1, lambda: 100"
+    told 1 "weight is 70 in tensor" task_arithmetic "weight: 70"
+    told 0 "" task_arithmetic "weight: 70, normalize: true"
+    told 0 "" task_arithmetic "weight: -1, lambda: -1"
+    told 0 "" linear "weight: 300"
+    told 1 "density is 1 in every tensor of every model: dare_linear drops nothing" dare_linear "weight: 1"
+    told 0 "" breadcrumbs "weight: 1, density: [1, 0.9]"
+    told 1 "density 0.9 and gamma 0.5 of .* are more than 1 together" breadcrumbs "weight: 1, density: 0.9, gamma: 0.5"
+    told 1 "steps is 0 in tensor .*: the descent does not begin" wudi "steps: 0"
+}
