@@ -136,6 +136,98 @@ a_classifier_beside_a_pooler_needs_one_class_that_says_what_it_reads(void **stat
     }
 }
 
+#define EUROBERT_NAMED(class_name)                                                       \
+    "{\"model_type\": \"eurobert\", \"architectures\": [\"" class_name                   \
+    "\"], \"hidden_size\": 8, \"num_hidden_layers\": 1, \"intermediate_size\": 6,"       \
+    " \"num_attention_heads\": 2, \"vocab_size\": 11}"
+
+/* One layer as Llama's, and what reads the stream behind it. */
+static struct ww_fx *llama_like(const char *config, const char *prefix, const char *head)
+{
+    struct ww_fx *fx = ww_fx_new(config);
+    ww_fx_add(fx, "11,8", "%sembed_tokens.weight", prefix);
+    for (int i = 0; i < 4; i++) {
+        ww_fx_add(fx, "8,8", "%slayers.0.self_attn.%c_proj.weight", prefix, "qkvo"[i]);
+    }
+    ww_fx_add(fx, "6,8", "%slayers.0.mlp.gate_proj.weight", prefix);
+    ww_fx_add(fx, "6,8", "%slayers.0.mlp.up_proj.weight", prefix);
+    ww_fx_add(fx, "8,6", "%slayers.0.mlp.down_proj.weight", prefix);
+    ww_fx_add(fx, "8", "%slayers.0.input_layernorm.weight", prefix);
+    ww_fx_add(fx, "8", "%slayers.0.post_attention_layernorm.weight", prefix);
+    ww_fx_add(fx, "8", "%snorm.weight", prefix);
+    ww_fx_add(fx, "3,8", "%s.weight", head);
+    ww_fx_add(fx, "3", "%s.bias", head);
+    return fx;
+}
+
+static struct ww_fx *eurobert_classifier(const char *config, bool dense)
+{
+    struct ww_fx *fx = llama_like(config, "model.", "classifier");
+    if (dense) {
+        ww_fx_add(fx, "8,8", "dense.weight");
+        ww_fx_add(fx, "8", "dense.bias");
+    }
+    return fx;
+}
+
+/* Between the dense layer and the classifier lies an activation, through which no sign
+ * of the stream may go. */
+static void a_classifier_behind_an_activation_stays(void **state)
+{
+    (void)state;
+    for (int dense = 0; dense < 2; dense++) {
+        struct ww_fx *fx = eurobert_classifier(
+            dense ? EUROBERT_NAMED("EuroBertForSequenceClassification")
+                  : EUROBERT_NAMED("EuroBertForTokenClassification"),
+            dense);
+        struct ww_layout *l = resolve(fx);
+        const uint32_t t = ww_model_find(l->model, "classifier.weight");
+        assert_string_equal(l->task, "classifier");
+        assert_int_equal(l->residual.group, WW_RESIDUAL_SIGNED);
+        assert_int_equal(l->bindings[t].axis[1].n_segments, !dense);
+        if (dense) {
+            const uint32_t d = ww_model_find(l->model, "dense.weight");
+            assert_int_equal(l->bindings[d].axis[0].n_segments, 0);
+            assert_int_equal(l->bindings[d].axis[1].n_segments, 1);
+        }
+        ww_layout_free(l);
+        ww_fx_free(fx);
+    }
+}
+
+static void a_classifier_of_another_class_is_refused(void **state)
+{
+    (void)state;
+    for (int dense = 0; dense < 2; dense++) {
+        struct ww_error err = {0};
+        struct ww_layout *l = NULL;
+        struct ww_fx *fx = eurobert_classifier(
+            dense ? EUROBERT_NAMED("EuroBertForTokenClassification")
+                  : EUROBERT_NAMED("EuroBertForSequenceClassification"),
+            dense);
+        FAILS(ww_layout_resolve(ww_fx_open(fx), NULL, &l, &err), WW_E_ARCH);
+        assert_non_null(strstr(err.text, "dense layer in front"));
+        ww_fx_free(fx);
+    }
+}
+
+/* transformers writes these models below another prefix. */
+static void answers_of_a_decoder_are_read_off_the_stream(void **state)
+{
+    (void)state;
+    struct ww_fx *fx = llama_like(
+        "{\"model_type\": \"llama\", \"architectures\": [\"LlamaForQuestionAnswering\"],"
+        " \"hidden_size\": 8, \"num_hidden_layers\": 1, \"intermediate_size\": 6,"
+        " \"num_attention_heads\": 2, \"vocab_size\": 11}",
+        "transformer.", "qa_outputs");
+    struct ww_layout *l = resolve(fx);
+    const uint32_t t = ww_model_find(l->model, "qa_outputs.weight");
+    assert_int_equal(l->residual.group, WW_RESIDUAL_SIGNED);
+    assert_int_equal(l->bindings[t].axis[1].n_segments, 1);
+    ww_layout_free(l);
+    ww_fx_free(fx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +236,9 @@ int main(void)
         cmocka_unit_test(classifiers_beside_a_pooler_read_what_their_class_does),
         cmocka_unit_test(
             a_classifier_beside_a_pooler_needs_one_class_that_says_what_it_reads),
+        cmocka_unit_test(a_classifier_behind_an_activation_stays),
+        cmocka_unit_test(a_classifier_of_another_class_is_refused),
+        cmocka_unit_test(answers_of_a_decoder_are_read_off_the_stream),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
