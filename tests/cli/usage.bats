@@ -48,6 +48,60 @@ load helper
            (.error.text | length) > 0' answer
 }
 
+@test "wrong use with --json is one object on stdout as well" {
+    local args
+    for args in "inspect" "inspect --nosuch x" "lock a b --level firm --key k" "lock a b --threads 999 --key k" \
+        "key bogus" "key show" "recipients zzz" "recipients list" "verify model" "rmm zzz" "policy zzz" "lineage zzz" \
+        "lineage decompose m" "evo fit"; do
+        status=0
+        # shellcheck disable=SC2086
+        "$WW" $args --json >answer 2>stderr || status=$?
+        [ "$status" = 2 ]
+        jq -se --arg s "weightward.${args%% *}/1" 'length == 1 and .[0].schema == $s and
+            .[0].error.code == "WW_E_USAGE"' answer
+        grep -qF -- "$(jq -r .error.text answer)" stderr
+    done
+    run -2 --separate-stderr "$WW" zzz --json
+    [ "$(jq -r .schema <<<"$output")" = weightward.usage/1 ]
+    run -2 --separate-stderr "$VERIFY" a --json
+    [ "$(jq -r .schema <<<"$output")" = weightward.verify/1 ]
+    run -2 --separate-stderr "$WW" inspect
+    [ -z "$output" ]
+    refused 2 "unknown word 'bogus'; known are: new, show" "$WW" key bogus
+    refused 2 "unknown word 'zzz'; known are: list, add" "$WW" recipients zzz
+}
+
+@test "the examples of --help run as they are printed" {
+    umask 077
+    make_model
+    ln -s "$AMBER/../base" base
+    cp -r "$AMBER/../expert-caesar" other
+    chmod -R u+w other
+    cp "$BATS_TEST_DIRNAME/../../policies/no-merge-release.json" policy.json
+    printf 'merge_method: linear\nmodels: [{model: model, parameters: {weight: 1}}, {model: other, parameters: %s}]\n' \
+        '{weight: 1}' >recipe.yml
+    PATH=$(dirname "$WW"):$PATH
+    local verb
+    for verb in inspect key sign verify lock unlock attack merge recipients extract rmm trace \
+        lineage\ {decompose,index,find,plan,replay,report,verify} policy; do
+        # shellcheck disable=SC2086
+        weightward $verb --help | grep "^  weightward $verb " >examples
+        case $verb in
+        key) sed -i 's/$/ --no-passphrase/' examples ;; # there is no terminal here
+        trace) weightward lock other suspect --key team.lock --sign me.key --for ada --ledger copies -q ;;
+        esac
+        while read -r line; do
+            echo "$line"
+            eval "$line" </dev/null
+        done <examples
+    done
+    for verb in lineage\ logits evo\ {search,probe,collect,fit,run,score,serve}; do
+        # shellcheck disable=SC2086
+        weightward $verb --help | grep "^  weightward ${verb%% *} "
+    done
+    diff -r model back
+}
+
 @test "an answer that cannot be written is no success" {
     local args
     printf 'merge_method: linear\nmodels: [{model: %s, parameters: {weight: 1}}]\n' "$AMBER" >recipe.yml

@@ -20,5 +20,9 @@ int main(int argc, char **argv)
         argc--;
     }
     args[0] = "verify";
-    return cli_end(cmd_verify(argc, args));
+    const int status = cmd_verify(argc, args);
+    if (status == CLI_USAGE) {
+        cli_usage_json("verify", argc, args);
+    }
+    return cli_end(status);
 }

@@ -52,6 +52,18 @@ int cli_refuse_idle(const char *verb, const char *word, const struct poptOption 
  */
 void cli_hide_idle(const struct poptOption *table, const char *takes);
 
+/** Print "weightward VERB: ..." and keep it for cli_usage_json; verb may be NULL.
+ * CLI_USAGE.
+ */
+int cli_wrong_use(const char *verb, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/** With --json among the arguments, the error object of a wrong use that was told. */
+void cli_usage_json(const char *verb, int argc, const char *const *argv);
+
+/** Put one more name behind a list of known ones, in a buffer of so many bytes. */
+void cli_list_add(char *list, size_t bytes, const char *name);
+
 /** Print "weightward VERB: what" for a wrong combination of options; CLI_USAGE. */
 int cli_usage(const char *verb, const char *what);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "cli_help.h"
 
 static const char *word_of(const char *verb, const struct cli_word *w)
 {
@@ -16,7 +17,7 @@ static void print_words(FILE *to, const char *verb, const struct cli_word *words
 {
     fprintf(to, "usage: weightward %s WORD ...\n\n", verb);
     for (size_t i = 0; i < n; i++) {
-        fprintf(to, "  %-10s %s\n", word_of(verb, &words[i]), words[i].summary);
+        fprintf(to, "  %-10s %s\n", word_of(verb, &words[i]), cli_summary(words[i].name));
     }
     fprintf(to, "\nweightward %s WORD --help lists a word's options (all take --json)\n",
             verb);
@@ -39,10 +40,9 @@ int cli_words(const char *verb, const struct cli_word *words, size_t n, int argc
             return words[i].run(argc - 1, argv + 1);
         }
     }
-    fprintf(stderr, "weightward %s: unknown word '%.60s'; known are:", verb, argv[1]);
+    char known[300] = "";
     for (size_t i = 0; i < n; i++) {
-        fprintf(stderr, "%s %s", i ? "," : "", word_of(verb, &words[i]));
+        cli_list_add(known, sizeof known, word_of(verb, &words[i]));
     }
-    fprintf(stderr, "\n");
-    return CLI_USAGE;
+    return cli_unknown_word(verb, argv[1], known);
 }

@@ -8,7 +8,6 @@
 struct cli_word {
     const char *name;                        /* "VERB WORD" */
     int (*run)(int argc, const char **argv); /* argv[0] is the name */
-    const char *summary;
 };
 
 /** Run the word that argv[1] names, or tell which there are. Returns the exit status. */

@@ -192,9 +192,7 @@ int cmd_attack(int argc, const char **argv)
         {"anchor", 0, POPT_ARG_STRING, &opt.anchor, 0,
          "base model, sibling or merge partner", "MODEL"},
         {"mode", 0, POPT_ARG_STRING, &opt.mode, 0,
-         "joint (default), aga,\n"
-         "invariant or naive",
-         "MODE"},
+         "joint (default), aga, invariant or naive", "MODE"},
         {"weight", 0, POPT_ARG_DOUBLE, &opt.weight, 0,
          "of the locked model in a merge by invariants; 0.5 by default", "W"},
         {"truth", 0, POPT_ARG_STRING, &opt.truth, 0,

@@ -6,14 +6,9 @@
 #include <string.h>
 
 static const struct cli_word words[] = {
-    {"evo search", evo_search,
-     "find a recipe's numbers by a program that scores candidates"},
-    {"evo probe", evo_probe, "what servers do, found by asking"},
-    {"evo collect", evo_collect, "ask a pool about a task file, each question once"},
-    {"evo fit", evo_fit, "rules fitted to what was collected, confirmed on other items"},
-    {"evo run", evo_run, "collect, fit and confirm, to a signed recipe"},
-    {"evo score", evo_score, "a pool as the candidate of a search, for its evaluator"},
-    {"evo serve", evo_serve, "a signed recipe as one model, for OpenAI's clients"},
+    {"evo search", evo_search}, {"evo probe", evo_probe}, {"evo collect", evo_collect},
+    {"evo fit", evo_fit},       {"evo run", evo_run},     {"evo score", evo_score},
+    {"evo serve", evo_serve},
 };
 #define N_WORDS (sizeof words / sizeof words[0])
 

@@ -177,10 +177,28 @@ static int key_new(const struct cli_key *opt, const char *kind)
     return opt->common.json ? cli_key_describe(opt, "key", path) : 0;
 }
 
+static bool is_word(const char *arg)
+{
+    static const char *const words[] = {"new", "show", "bind", "split", "combine"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (strcmp(arg, words[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int run_key(const void *given, const char *verb, const char *const *args)
 {
     const struct cli_key *opt = given;
     enum ww_key_purpose purpose;
+    if (!is_word(args[0])) {
+        return cli_unknown_word(verb, args[0], "new, show, bind, split, combine");
+    }
+    if (!args[1]) {
+        return cli_wrong_use(
+            verb, "'%s' needs a name behind it; try: weightward key --help", args[0]);
+    }
     if (opt->purpose && !find_purpose(opt->purpose, &purpose)) {
         return cli_choice(verb, "--purpose", "any, lock or unlock", opt->purpose);
     }
@@ -207,10 +225,7 @@ static int run_key(const void *given, const char *verb, const char *const *args)
     if (strcmp(args[0], "bind") == 0) {
         return cli_key_bind(opt, args[1]);
     }
-    if (strcmp(args[0], "split") == 0) {
-        return cli_key_split(opt, args[1]);
-    }
-    return cli_unknown_word(verb, args[0], "new, show, bind, split, combine");
+    return cli_key_split(opt, args[1]);
 }
 
 int cmd_key(int argc, const char **argv)
@@ -266,5 +281,5 @@ int cmd_key(int argc, const char **argv)
         argc, argv, table,
         "new signing|lock|recipient | show FILE | bind LOCKKEY | split LOCKKEY | "
         "combine SHARE...",
-        2, 256, run_key, &opt);
+        1, 256, run_key, &opt);
 }

@@ -4,15 +4,10 @@
 #include "cli_words.h"
 
 static const struct cli_word words[] = {
-    {"lineage decompose", lineage_decompose, "shares of given sources in a model"},
-    {"lineage find", lineage_find, "sources of a model among those of a catalogue"},
-    {"lineage index", lineage_index, "prints of models into a catalogue"},
-    {"lineage logits", lineage_logits, "answers of an interface against heads"},
-    {"lineage plan", lineage_plan, "what will be compared, signed beforehand"},
-    {"lineage replay", lineage_replay,
-     "a recipe computed again and compared bit for bit"},
-    {"lineage report", lineage_report, "a comparison as a page and JSON, signed"},
-    {"lineage verify", lineage_verify, "what a folder declares, against its weights"},
+    {"lineage decompose", lineage_decompose}, {"lineage find", lineage_find},
+    {"lineage index", lineage_index},         {"lineage logits", lineage_logits},
+    {"lineage plan", lineage_plan},           {"lineage replay", lineage_replay},
+    {"lineage report", lineage_report},       {"lineage verify", lineage_verify},
 };
 #define N_WORDS (sizeof words / sizeof words[0])
 

@@ -306,8 +306,7 @@ static int run_policy(const void *given, const char *verb, const char *const *ar
             continue;
         }
         if (n < w->min || n > w->max) {
-            fprintf(stderr, "weightward policy: give %s\n", w->synopsis);
-            return CLI_USAGE;
+            return cli_wrong_use(verb, "give %s", w->synopsis);
         }
         if (w->needs_key && !opt->key) {
             return cli_usage(verb, "--key KEY is needed: the signing key");
@@ -315,12 +314,11 @@ static int run_policy(const void *given, const char *verb, const char *const *ar
         const int status = cli_refuse_idle(verb, w->name, opt->table, w->takes);
         return status ? status : w->run(opt, args + 1, n);
     }
-    fprintf(stderr, "weightward policy: unknown word '%.60s'; known are:", args[0]);
+    char known[300] = "";
     for (size_t i = 0; i < N_WORDS; i++) {
-        fprintf(stderr, "%s %s", i ? "," : "", words[i].name);
+        cli_list_add(known, sizeof known, words[i].name);
     }
-    fprintf(stderr, "\n");
-    return CLI_USAGE;
+    return cli_unknown_word(verb, args[0], known);
 }
 
 int cmd_policy(int argc, const char **argv)

@@ -112,13 +112,15 @@ static int change(const struct recipients *opt, bool adding, const char *path)
 static int run_recipients(const void *given, const char *verb, const char *const *args)
 {
     const struct recipients *opt = given;
-    if (strcmp(args[0], "list") == 0) {
-        return list(opt, args[1]);
+    const bool lists = strcmp(args[0], "list") == 0;
+    const bool adds = strcmp(args[0], "add") == 0;
+    if (!lists && !adds && strcmp(args[0], "remove") != 0) {
+        return cli_unknown_word(verb, args[0], "list, add, remove");
     }
-    if (strcmp(args[0], "add") == 0 || strcmp(args[0], "remove") == 0) {
-        return change(opt, args[0][0] == 'a', args[1]);
+    if (!args[1]) {
+        return cli_wrong_use(verb, "'%s' needs the sealed folder behind it", args[0]);
     }
-    return cli_unknown_word(verb, args[0], "list, add, remove");
+    return lists ? list(opt, args[1]) : change(opt, adds, args[1]);
 }
 
 int cmd_recipients(int argc, const char **argv)
@@ -138,6 +140,6 @@ int cmd_recipients(int argc, const char **argv)
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
-    return cli_run(argc, argv, table, "list|add|remove FOLDER", 2, 2, run_recipients,
+    return cli_run(argc, argv, table, "list|add|remove FOLDER", 1, 2, run_recipients,
                    &opt);
 }

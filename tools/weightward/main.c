@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weightward: the table of commands. */
 #include "cli.h"
+#include "cli_help.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -12,32 +13,29 @@
 static const struct command {
     const char *name;
     int (*run)(int argc, const char **argv);
-    const char *summary;
 } commands[] = {
-    {"inspect", cmd_inspect, "what a model folder holds and what a lock would move"},
-    {"key", cmd_key, "make, describe, bind and split keys"},
-    {"lock", cmd_lock,
-     "transform the weights so that default merging tools fail on them"},
-    {"unlock", cmd_unlock, "give the source back, byte for byte"},
-    {"attack", cmd_attack, "undo a lock without its key, by the base model or a sibling"},
-    {"merge", cmd_merge, "merge models by a mergekit recipe, with a record of it"},
-    {"recipients", cmd_recipients, "who may open a sealed model"},
-    {"extract", cmd_extract, "write the difference of two models as a LoRA adapter"},
-    {"sign", cmd_sign, "sign a folder (OpenSSF Model Signing)"},
-    {"rmm", cmd_rmm,
-     "packages from which each of several models comes back, byte for byte"},
-    {"trace", cmd_trace, "say whose copy a model came from"},
-    {"lineage", cmd_lineage, "say which sources a model was made of, in which shares"},
-    {"evo", cmd_evo, "pool models behind servers; search merges by their scores"},
-    {"policy", cmd_policy, "explain, test, sign and check policies: who may do what"},
-    {"verify", cmd_verify, "check a signature and every file under it"},
+    {"inspect", cmd_inspect},
+    {"key", cmd_key},
+    {"lock", cmd_lock},
+    {"unlock", cmd_unlock},
+    {"attack", cmd_attack},
+    {"merge", cmd_merge},
+    {"recipients", cmd_recipients},
+    {"extract", cmd_extract},
+    {"sign", cmd_sign},
+    {"rmm", cmd_rmm},
+    {"trace", cmd_trace},
+    {"lineage", cmd_lineage},
+    {"evo", cmd_evo},
+    {"policy", cmd_policy},
+    {"verify", cmd_verify},
 };
 
 static void print_help(FILE *to)
 {
     fputs("usage: weightward COMMAND ...\n\n", to);
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
+        fprintf(to, "  %-10s %s\n", commands[i].name, cli_summary(commands[i].name));
     }
     fputs(
         "\nweightward COMMAND --help lists a command's options; weightward help COMMAND "
@@ -80,10 +78,9 @@ static const char *nearest(const char *word)
 static int unknown(const char *word)
 {
     const char *near = nearest(word);
-    fprintf(stderr, "weightward: there is no command '%.60s'%s%s%s\n", word,
-            near ? "; did you mean '" : "; try: weightward --help", near ? near : "",
-            near ? "'?" : "");
-    return CLI_USAGE;
+    return cli_wrong_use(NULL, "there is no command '%.60s'%s%s%s", word,
+                         near ? "; did you mean '" : "; try: weightward --help",
+                         near ? near : "", near ? "'?" : "");
 }
 
 static int help(int argc, const char **argv)
@@ -137,6 +134,13 @@ static int run(int argc, const char **argv)
 
 int main(int argc, char **argv)
 {
+    const char **args = (const char **)(void *)argv;
+    const struct command *command = argc > 1 ? find(argv[1]) : NULL;
+
     cli_show_safely();
-    return cli_end(run(argc, (const char **)(void *)argv));
+    const int status = run(argc, args);
+    if (status == CLI_USAGE) {
+        cli_usage_json(command ? command->name : "usage", argc, args);
+    }
+    return cli_end(status);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Option parsing by popt tables: exact names only, positional arguments counted. */
 #include "cli.h"
+#include "cli_help.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,8 +30,8 @@ const struct poptOption *cli_common_table(struct cli_common *common)
 static int usage_error(poptContext ctx, const char *verb, const char *what,
                        const char *subject)
 {
-    fprintf(stderr, "weightward %s: %s%s%s%s\n", verb, what, subject ? " '" : "",
-            subject ? subject : "", subject ? "'" : "");
+    (void)cli_wrong_use(verb, "%s%s%s%s", what, subject ? " '" : "",
+                        subject ? subject : "", subject ? "'" : "");
     fprintf(stderr, "try: weightward %s --help\n", verb);
     poptFreeContext(ctx);
     return CLI_USAGE;
@@ -74,6 +75,7 @@ int cli_parse(int argc, const char **argv, const struct poptOption *table,
     int rc = poptGetNextOpt(c);
     if (rc >= -1 && help) {
         poptPrintHelp(c, stdout, 0);
+        cli_help_end(stdout, verb);
     }
     argv[0] = verb;
     if (rc < -1) {
@@ -194,36 +196,6 @@ int cli_refuse_idle(const char *verb, const char *word, const struct poptOption 
                 "which words take it",
                 verb, word, table->longName, verb);
             return cli_usage(verb, text);
-        }
-    }
-    return 0;
-}
-
-int cli_usage(const char *verb, const char *what)
-{
-    fprintf(stderr, "weightward %s: %s\n", verb, what);
-    return CLI_USAGE;
-}
-
-int cli_choice(const char *verb, const char *what, const char *known, const char *given)
-{
-    fprintf(stderr, "weightward %s: %s takes %s, not '%.60s'\n", verb, what, known,
-            given);
-    return CLI_USAGE;
-}
-
-int cli_unknown_word(const char *verb, const char *word, const char *known)
-{
-    fprintf(stderr, "weightward %s: unknown word '%.60s'; known are: %s\n", verb, word,
-            known);
-    return CLI_USAGE;
-}
-
-int cli_rules(const char *verb, const struct cli_rule *rules, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (rules[i].broken) {
-            return cli_usage(verb, rules[i].what);
         }
     }
     return 0;

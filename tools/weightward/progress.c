@@ -164,15 +164,11 @@ int cli_run_options(const struct cli_common *common, struct ww_run_options *run)
     bool always = strcmp(when, "always") == 0;
     bool never = strcmp(when, "never") == 0;
     if (!always && !never && strcmp(when, "auto") != 0) {
-        fprintf(stderr, "weightward: --progress takes auto, always or never, not '%s'\n",
-                when);
-        return CLI_USAGE;
+        return cli_choice(NULL, "--progress", "auto, always or never", when);
     }
     if (common->threads < 0 || common->threads > 256 || common->memory_mib < 0) {
-        fprintf(stderr,
-                "weightward: --threads takes 1 to 256, or 0 for one for each CPU; "
-                "--memory takes a number of MiB\n");
-        return CLI_USAGE;
+        return cli_usage(NULL, "--threads takes 1 to 256, or 0 for one for each CPU; "
+                               "--memory takes a number of MiB");
     }
     bool show = always || (!never && !common->quiet && isatty(STDERR_FILENO));
     line.always = always;
