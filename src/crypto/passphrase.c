@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -80,6 +81,21 @@ enum ww_err ww_passphrase_read_line(int fd, int cancel_byte, struct ww_secret **
 out:
     ww_secret_free(line);
     return rc;
+}
+
+enum ww_err ww_passphrase_check_new(struct ww_secret *passphrase, struct ww_error *err)
+{
+    if (!passphrase) {
+        return WW_OK;
+    }
+    const size_t len = ww_secret_len(passphrase);
+    const uint8_t *bytes = ww_secret_open(passphrase);
+    const bool returns = len > 0 && bytes[len - 1] == '\r';
+    ww_secret_close(passphrase);
+    return returns ? WW_FAIL(err, WW_E_PASSPHRASE,
+                             "the passphrase ends in a carriage return, which cannot be "
+                             "typed; write its file with LF line ends, not CR LF")
+                   : WW_OK;
 }
 
 enum ww_err ww_passphrase_from_fd(int fd, struct ww_secret **out, struct ww_error *err)

@@ -13,4 +13,10 @@
 enum ww_err ww_passphrase_read_line(int fd, int cancel_byte, struct ww_secret **out,
                                     struct ww_error *err) WW_MUST_USE;
 
+/** Of a new key's passphrase (may be NULL): WW_E_PASSPHRASE when it ends in a carriage
+ *  return. A file with CR LF ends gives one, and no terminal and few other programs would
+ *  give it again. Passphrases that open keys are taken as they are. */
+enum ww_err ww_passphrase_check_new(struct ww_secret *passphrase,
+                                    struct ww_error *err) WW_MUST_USE;
+
 #endif

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "crypto/passphrase.h"
 #include "crypto/recipient.h"
 #include "crypto/sealed_layout.h"
 #include "util/fail.h"
@@ -173,6 +174,10 @@ static enum ww_err check_plan(const struct ww_record_plan *plan, struct ww_secre
     if (plan->passphrase && plan->n_recipients > 0) {
         return WW_FAIL(err, WW_E_USAGE,
                        "a key is sealed by a passphrase or for recipients, not both");
+    }
+    enum ww_err rc = ww_passphrase_check_new(plan->passphrase, err);
+    if (rc) {
+        return rc;
     }
     if (plan->n_recipients > WW_RECORD_MAX_STANZAS) {
         return WW_FAIL(err, WW_E_USAGE, "%zu recipients given, at most %d are possible",

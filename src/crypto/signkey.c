@@ -12,6 +12,7 @@
 #include "crypto/curve.h"
 #include "crypto/keyfile.h"
 #include "crypto/ossl.h"
+#include "crypto/passphrase.h"
 #include "crypto/pkcs8.h"
 #include "crypto/pubkey.h"
 #include "crypto/signdevice.h"
@@ -51,6 +52,10 @@ enum ww_err ww_signkey_create(const char *base, enum ww_curve curve,
     ww_ossl_init();
     if (!spec) {
         rc = WW_FAIL(err, WW_E_USAGE, "curve number %d is none of ours", (int)curve);
+        goto out;
+    }
+    rc = ww_passphrase_check_new(passphrase, err);
+    if (rc) {
         goto out;
     }
     pkey = EVP_EC_gen(spec->group);

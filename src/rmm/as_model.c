@@ -278,7 +278,7 @@ enum ww_err ww_as_model(const struct ww_as *as, struct ww_run_report *report,
     if (!rc) {
         *report = result.report;
     }
-    ww_out_close(out, rc == WW_E_CANCELLED);
+    ww_out_close(out, false); /* a model in the making cannot be continued */
     ww_stream_result_release(&result);
     release(&p);
     return rc;

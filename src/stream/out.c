@@ -33,6 +33,13 @@ static enum ww_err out_names(struct ww_out *out, const char *path, struct ww_err
     const char *base = ww_path_base(clean);
     enum ww_err rc = WW_OK;
 
+    if (strcmp(clean, "-") == 0) {
+        rc = WW_FAIL(err, WW_E_USAGE,
+                     "'-' is standard output and the output is a folder; give it a name, "
+                     "or './-'");
+        goto out;
+    }
+
     out->base = ww_strdup(base);
     out->partial = ww_asprintf("%s.partial", base);
     out->spare = ww_asprintf("%s.partial.journal", base);
@@ -75,8 +82,11 @@ static enum ww_err open_partial(struct ww_out *out, struct ww_error *err)
     }
     if (flock(out->dirfd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
         out->made = false;
-        return WW_FAIL(err, WW_E_EXISTS, "folder '%s' is being written by another run",
-                       out->partial);
+        return WW_FAIL(
+            err, WW_E_EXISTS,
+            "folder '%s' is being written by another run; wait for it or choose "
+            "another name",
+            out->partial);
     }
     return WW_OK;
 }
@@ -125,13 +135,17 @@ static enum ww_err make_folder(struct ww_out *out, const uint8_t digest[WW_SHA25
         return WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot make folder '%s'",
                            out->partial);
     }
-    if (!resume) {
-        return WW_FAIL(err, WW_E_EXISTS,
-                       "folder '%s' exists, an interrupted run left it; continue it with "
-                       "--resume or remove it",
-                       out->partial);
+    if (resume) {
+        return reopen(out, digest, err);
     }
-    return reopen(out, digest, err);
+    /* Who is told to remove a folder must not remove another run's. */
+    enum ww_err rc = open_partial(out, err);
+    return rc ? rc
+              : WW_FAIL(
+                    err, WW_E_EXISTS,
+                    "folder '%s' exists, an interrupted run left it; continue it with "
+                    "--resume or remove it",
+                    out->partial);
 }
 
 /* What the outputs occupy already, when a run is continued. */

@@ -134,9 +134,9 @@ static enum ww_err engine_init(struct ww_engine *e, struct ww_error *err)
     e->memory = memory ? memory : WW_DEFAULT_MEMORY;
     if (e->memory < WW_MIN_MEMORY) {
         return WW_FAIL(err, WW_E_USAGE,
-                       "memory limit of %" PRIu64 " bytes is too small, at least %" PRIu64
-                       " are needed",
-                       e->memory, (uint64_t)WW_MIN_MEMORY);
+                       "memory limit of %" PRIu64 " MiB is too small, at least %" PRIu64
+                       " MiB are needed",
+                       e->memory >> 20, (uint64_t)WW_MIN_MEMORY >> 20);
     }
     e->n_workers = ww_threads_wanted(e->options);
     e->n_workers =

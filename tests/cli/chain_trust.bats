@@ -94,6 +94,9 @@ certificates() {
         "$WW" verify locked --chain --certificate-chain ca.pem
     refused 1 "link 'model'" "$WW" verify locked --chain --key partner.pub \
         --certificate-chain ca.pem --at 1000000000
+    refused 1 "link 'model'" "$WW" verify locked --chain --key partner.pub \
+        --certificate-chain ca.pem --at 2001-09-09T01:46:40Z
+    refused 2 "--at takes a time like 2026" "$WW" verify locked --chain --key partner.pub --at tomorrow
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 \
         -subj "/CN=other" -keyout other.key -out other.pem 2>>openssl.err
     refused 1 "link 'model'" under --certificate-chain other.pem

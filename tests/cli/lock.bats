@@ -189,6 +189,9 @@ PY
         if [ -e out ]; then delay=$((delay * 2 / 3)); else delay=$((delay + 7)); fi
     done
     [ -e out.partial/model.safetensors ]
+    refused 4 "an interrupted run left it" "$WW" lock model out --key lock
+    refused 4 "written by another run; wait for it" flock out.partial "$WW" lock model out --key lock
+    [ -e out.partial/model.safetensors ]
     status=0
     "$WW" lock model out --key other --resume 2>stderr || status=$?
     [ "$status" = 4 ]
@@ -212,7 +215,7 @@ PY
 @test "SIGINT ends with 130" {
     "$WW_BIN/make_model" wide big || skip "no room"
     make_keys
-    "$WW" lock big out --key lock --sign me.key -q --threads 1 &
+    "$WW" lock big out --key lock --sign me.key -q --threads 1 2>said &
     pid=$!
     for _ in {1..1000}; do
         [ ! -e out.partial/model.safetensors ] || break
@@ -224,6 +227,7 @@ PY
     rm -rf big
     [ "$status" = 130 ]
     [ ! -e out ]
+    grep "what was written is in 'out.partial': go on with --resume, or remove it" said
 }
 
 @test "passphrase-sealed and recipient-sealed lock keys open" {

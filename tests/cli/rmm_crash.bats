@@ -102,7 +102,9 @@ make_package() {
     check_files() { [ ! -e out ] || diff -r "$FAMILY/expert-caesar" out; }
     kill_at "$MOMENTS" "$WW" rmm unpack p.pkg caesar out --base "$FAMILY/base"
     reset_files
-    "$WW" rmm unpack p.pkg caesar out --base "$FAMILY/base" -q
+    mkdir out.partial
+    refused 4 "continue it with --resume" "$WW" rmm unpack p.pkg caesar out --base "$FAMILY/base"
+    "$WW" rmm unpack p.pkg caesar out --base "$FAMILY/base" -q --resume
     diff -r "$FAMILY/expert-caesar" out
 }
 

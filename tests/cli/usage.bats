@@ -142,6 +142,16 @@ load helper
     [ "$(wc -c <bytes)" = 256 ]
 }
 
+@test "'-' is no folder and no report" {
+    make_keys
+    refused 2 "'-' is standard output and the output is a folder" "$WW" lock "$AMBER" - --key lock
+    cp -r "$AMBER" model
+    chmod -R u+w model
+    "$WW" sign model --key me.key --tensors --origin -q
+    refused 2 "a report is a file of its own" "$WW" verify model --chain --key me.pub --report -
+    [ ! -e - ]
+}
+
 @test "versions agree" {
     a=$("$WW" --version)
     b=$("$VERIFY" --version)

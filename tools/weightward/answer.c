@@ -26,6 +26,26 @@ int cli_fail(const char *verb, const struct cli_common *common,
     return ww_err_exit_status(err->code);
 }
 
+int cli_fail_out(const char *verb, const struct cli_common *common, struct ww_error *err,
+                 const char *out, bool resumes)
+{
+    char partial[PATH_MAX];
+    struct stat there;
+    size_t len = out ? strlen(out) : 0;
+    const size_t used = strlen(err->text);
+
+    while (len > 1 && out[len - 1] == '/') {
+        len--;
+    }
+    snprintf(partial, sizeof partial, "%.*s.partial", (int)len, out ? out : "");
+    if (err->code == WW_E_CANCELLED && len > 0 && lstat(partial, &there) == 0) {
+        snprintf(err->text + used, sizeof err->text - used,
+                 "; what was written is in '%.300s': %s", partial,
+                 resumes ? "go on with --resume, or remove it" : "remove it");
+    }
+    return cli_fail(verb, common, err);
+}
+
 int cli_answer_json(const char *verb, const struct cli_common *common, enum ww_err rc,
                     char *json, const struct ww_error *err)
 {
@@ -50,6 +70,9 @@ int cli_end(int status)
     return status ? status : io;
 }
 
+static const char no_report[] =
+    "a report is a file of its own, not standard output: give it a name, or './-'";
+
 int cli_report_free(const char *verb, const struct cli_common *common, const char *path)
 {
     struct stat there;
@@ -58,6 +81,9 @@ int cli_report_free(const char *verb, const struct cli_common *common, const cha
     char folder[PATH_MAX];
     if (!path) {
         return 0;
+    }
+    if (strcmp(path, "-") == 0) {
+        return cli_usage(verb, no_report);
     }
     if (lstat(path, &there) == 0) {
         snprintf(err.text, sizeof err.text,
@@ -78,6 +104,11 @@ int cli_report_free(const char *verb, const struct cli_common *common, const cha
 
 enum ww_err cli_write_new(const char *path, const char *text, struct ww_error *err)
 {
+    if (strcmp(path, "-") == 0) {
+        err->code = WW_E_USAGE;
+        snprintf(err->text, sizeof err->text, "%s", no_report);
+        return err->code;
+    }
     FILE *f = fopen(path, "wx");
     int failed = f && fputs(text, f) >= 0 ? 0 : errno;
     if (f && fclose(f) != 0 && !failed) {

@@ -110,6 +110,11 @@ void cli_progress_done(void);
 int cli_fail(const char *verb, const struct cli_common *common,
              const struct ww_error *err);
 
+/** The same of a command that writes the folder out (may be NULL): when it was
+ * interrupted and OUT.partial stays, that is said, and what to do with it. */
+int cli_fail_out(const char *verb, const struct cli_common *common, struct ww_error *err,
+                 const char *out, bool resumes);
+
 /** What main returns: status, or that of an I/O error where the answer did not all reach
  *  standard output, which is then said. */
 int cli_end(int status);

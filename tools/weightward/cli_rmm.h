@@ -25,6 +25,7 @@ struct cli_rmm {
     char *key;       /* verify: public key */
     char *signed_by; /* unpack: public key */
     char *tensor;
+    int resume;
     char *form; /* unpack: name of a form */
     int at_least;
     char *report;           /* inspect: a page */

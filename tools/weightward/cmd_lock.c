@@ -317,7 +317,7 @@ static int run_lock(const void *given, const char *verb, const char *const *args
     cli_catch_signals();
     rc = run_steps(opt, verb, args, &l, &err);
     if (rc) {
-        status = cli_fail(verb, &opt->common, &err);
+        status = cli_fail_out(verb, &opt->common, &err, args[1], !opt->recipient);
     } else {
         cli_bom(&opt->common, args[1], l.options.signer);
         tell(opt, &l.report, args[1]);

@@ -441,7 +441,7 @@ static int run_merge(const void *from, const char *verb, const char *const *args
         rc = finish(opt, args, &m, &err);
     }
     if (rc) {
-        status = cli_fail(verb, &opt->common, &err);
+        status = cli_fail_out(verb, &opt->common, &err, args[0] ? args[1] : NULL, true);
     }
     ww_merge_report_release(&m.report);
     cli_reversible_free(m.reversing);

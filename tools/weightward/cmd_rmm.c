@@ -39,10 +39,10 @@ static const struct word {
     {"verify", cli_rmm_verify, 1, 1, "verify PKG [--key PUB] [--base MODEL]",
      "key at-least base merged source" OPEN, false},
     {"unpack", cli_rmm_unpack, 3, 3, "unpack PKG NAME OUT [--base MODEL]",
-     "base merged source form tensor signed-by at-least" OPEN, true},
+     "base merged source form tensor resume signed-by at-least" OPEN, true},
     {"unmerge", cli_rmm_unmerge, 3, 3,
      "unmerge PKG NAME OUT --merged MODEL --source MODEL...",
-     "base merged source form tensor signed-by at-least" OPEN, true},
+     "base merged source form tensor resume signed-by at-least" OPEN, true},
 };
 
 enum ww_err cli_rmm_unsealer(const struct cli_rmm *opt, struct ww_unsealer *out,
@@ -235,7 +235,7 @@ static const struct poptOption *open_table(struct cli_rmm *opt)
 /* What is asked of a package that is there. */
 static const struct poptOption *read_table(struct cli_rmm *opt)
 {
-    static struct poptOption table[11];
+    static struct poptOption table[12];
     const struct poptOption filled[] = {
         {"key", 'k', POPT_ARG_STRING, &opt->key, 0, "verify: who must have signed",
          "PUB"},
@@ -245,6 +245,8 @@ static const struct poptOption *read_table(struct cli_rmm *opt)
          "refuse older versions of the package", "N"},
         {"tensor", 0, POPT_ARG_STRING, &opt->tensor, 0,
          "unpack: the bytes of this tensor alone, to standard output ('-')", "NAME"},
+        {"resume", 0, POPT_ARG_NONE, &opt->resume, 0,
+         "unpack, unmerge: continue what an interrupted run left in OUT.partial", NULL},
         {"form", 0, POPT_ARG_STRING, &opt->form, 0,
          "unpack: form of an adapter: files, peft, portable, gguf or model; mix: model",
          "FORM"},

@@ -106,7 +106,7 @@ int cli_seal(const struct cli_seal *opt, const char *const *args)
         rc = ww_seal_folder(args[0], args[1], &options, &report, &err);
     }
     if (rc) {
-        status = cli_fail("lock", opt->common, &err);
+        status = cli_fail_out("lock", opt->common, &err, args[1], false);
     } else {
         cli_bom(opt->common, args[1], opt->no_lineage ? NULL : opt->signer);
         tell_sealed(opt, &report, args[1]);
@@ -190,7 +190,8 @@ int cli_unseal(const struct cli_seal *opt, const char *const *args)
     if (rc == WW_OK) {
         rc = unseal(opt, args, &unsealer, &run, &report, &err);
     }
-    status = rc ? cli_fail("unlock", opt->common, &err) : answer("unlock", opt, &report);
+    status = rc ? cli_fail_out("unlock", opt->common, &err, args[1], true)
+                : answer("unlock", opt, &report);
     ww_seal_report_release(&report);
     cli_unsealer_release(&unsealer);
     return status;

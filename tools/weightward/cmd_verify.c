@@ -4,6 +4,8 @@
 #include "cli_chain.h"
 #include "weightward/package.h"
 
+#include <stdint.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +27,8 @@ struct verify {
     char **ignore;
     int ignore_unsigned;
     char *tensor;
-    long long at;
+    char *when;
+    int64_t at;
 };
 
 /* --ignore-paths may name a path inside the folder from outside: the part behind MODEL/
@@ -139,13 +142,32 @@ static int choose_method(const struct verify *opt, const char *verb,
     return 0;
 }
 
+/* As policies write it, or seconds since 1970. */
+static bool read_time(const char *text, int64_t *at)
+{
+    char *end = NULL;
+
+    if (ww_time_parse(text, at)) {
+        return true;
+    }
+    errno = 0;
+    *at = strtoll(text, &end, 10);
+    return errno == 0 && end != text && *end == '\0';
+}
+
 static int run_verify(const void *given, const char *verb, const char *const *args)
 {
-    const struct verify *opt = given;
+    struct verify timed = *(const struct verify *)given;
+    const struct verify *opt = &timed;
     const char *model = args[0];
     struct ww_error err = {0};
     struct ww_verify_report report = {0};
     enum ww_verify_method method = WW_VERIFY_KEY;
+    if (timed.when && !read_time(timed.when, &timed.at)) {
+        return cli_choice(verb, "--at",
+                          "a time like 2026-11-25T12:00:00Z, or seconds since 1970",
+                          timed.when);
+    }
     int status = choose_method(opt, verb, &method);
     if (status) {
         return status;
@@ -225,8 +247,10 @@ int cmd_verify(int argc, const char **argv)
          "keyless: who vouched for that identity", "URL"},
         {"trusted-root", 0, POPT_ARG_STRING, &opt.trusted_root, 0,
          "pinned root of the Sigstore instance", "FILE"},
-        {"at", 0, POPT_ARG_LONGLONG, &opt.at, 0,
-         "check certificates at this time, seconds since 1970 (default: now)", "TIME"},
+        {"at", 0, POPT_ARG_STRING, &opt.when, 0,
+         "check certificates at this time, as 2026-11-25T12:00:00Z or in seconds since "
+         "1970 (default: now)",
+         "TIME"},
         {"signature", 0, POPT_ARG_STRING, &opt.signature, 0,
          "signature file (default: MODEL/model.sig)", "FILE"},
         {"ignore-paths", 0, POPT_ARG_ARGV, &opt.ignore, 0,

@@ -152,7 +152,7 @@ static int unpack(const struct cli_rmm *opt, const char *const *args,
         rc = cli_guard_record(&opt->guard, &asking.verdict, args[2], &err);
     }
     if (rc) {
-        status = cli_fail("rmm", &opt->common, &err);
+        status = cli_fail_out("rmm", &opt->common, &err, args[2], true);
     } else if (!opt->tensor) {
         if (options->form > WW_UNPACK_PEFT) {
             cli_say(&opt->common,
@@ -220,6 +220,7 @@ int cli_rmm_unpack(const struct cli_rmm *opt, const char *const *args)
     if (status) {
         return status;
     }
+    options.run.resume = opt->resume != 0;
     cli_catch_signals();
     enum ww_err rc = cli_rmm_unsealer(opt, &unsealer, &err);
     status = rc ? cli_fail("rmm", &opt->common, &err) : unpack(opt, args, &options);

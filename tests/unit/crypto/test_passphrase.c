@@ -116,6 +116,20 @@ static void descriptor_keeps_the_following_lines(void **state)
     FAILS(ww_passphrase_from_fd(ends[0], &secret, &err), WW_E_IO);
 }
 
+static void a_new_key_takes_no_carriage_return(void **state)
+{
+    struct ww_error err = {0};
+    struct ww_secret *secret = NULL;
+    char *dir = ww_test_mkdir();
+    (void)state;
+    write_file(at(dir, "p"), "typed on Windows\r\n", 18, 0600);
+    OK(ww_passphrase_from_file(at(dir, "p"), &secret, &err));
+    FAILS(ww_signkey_create(at(dir, "me"), WW_CURVE_P256, secret, &err), WW_E_PASSPHRASE);
+    assert_non_null(strstr(err.text, "carriage return"));
+    ww_secret_free(secret);
+    ww_test_rmdir(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -124,6 +138,7 @@ int main(void)
         cmocka_unit_test(empty_lines_are_refused),
         cmocka_unit_test(files_open_to_others_are_refused),
         cmocka_unit_test(descriptor_keeps_the_following_lines),
+        cmocka_unit_test(a_new_key_takes_no_carriage_return),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
