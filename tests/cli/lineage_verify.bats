@@ -126,8 +126,8 @@ EOF
     "$WW" merge drawn.yml drawn --seed 5 -q
     "$WW" lineage verify drawn -q --json | jq -e '.agrees and .drawn and .match < 0.9 and
         (.declared | all(.observed and .share > 0.45))'
-    cp drawn.yml suspect/mergekit_config.yml
-    sed -i "s,expert-caesar,expert-sort," suspect/mergekit_config.yml
+    # Of two sources it names one.
+    sed '/expert-caesar/,+1d' drawn.yml >suspect/mergekit_config.yml
     run -1 "$WW" lineage verify suspect -q --candidate "$family/expert-caesar"
 }
 
