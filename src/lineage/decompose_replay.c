@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The blend of the shares found, held against the suspect: what it explains. */
+#include <math.h>
+#include <string.h>
+
+#include "lineage/decompose_report.h"
+#include "lineage/decompose_work.h"
+#include "lineage/sketch.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+#define LEAST_COSINE 0.1 /* of weights with the base's: strangers have none */
+/* Of the base in a suspect: more than sources change of its size, where the two are alike
+ * but for that, as with strange layers they are not. */
+#define RESCALED 0.02
+#define ALONG 0.95
+#define BITS_AGREE 0.99
+
+double ww_decompose_unexplained(const struct ww_replay *sums)
+{
+    const double r2 = 1 - sums->residual / sums->total;
+    const double ceiling = 1 - sums->floor / sums->total;
+
+    return ceiling > 0 ? fmax(0, 1 - r2 / ceiling) : 1;
+}
+
+/* Weights of strangers are orthogonal, whatever shapes and names they share. */
+static enum ww_err check_related(struct ww_decomposing *d, const struct ww_replay *s,
+                                 struct ww_error *err)
+{
+    d->cosine =
+        s->base > 0 && s->suspect > 0 ? s->both / sqrt(s->base) / sqrt(s->suspect) : 1;
+    if (d->cosine >= LEAST_COSINE) {
+        return WW_OK;
+    }
+    return WW_FAIL(
+        err, WW_E_UNRELATED,
+        "'%s' is no relative of '%s': the cosine of their weights is %.3f, "
+        "expected at least %.1f; or its weights are in an order that comparing "
+        "them with the base does not undo: a lock and a rotation of the residual stream "
+        "above it may be undone by 'attack --anchor BASE SUSPECT OUT'",
+        d->family.models[WW_FAMILY_SUSPECT]->path, d->family.models[WW_FAMILY_BASE]->path,
+        d->cosine, LEAST_COSINE);
+}
+
+/* Tensors that were not replayed have no place in the list. */
+static enum ww_err tell_each(struct ww_decomposing *d, const struct ww_replay *each,
+                             struct ww_error *err)
+{
+    struct ww_decompose_report *r = d->report;
+
+    r->each = ww_calloc(d->family.n_tensors, sizeof(*r->each));
+    if (!r->each) {
+        return WW_FAIL_MEMORY(err, "a decomposition");
+    }
+    for (uint32_t t = 0; t < d->family.n_tensors; t++) {
+        const struct ww_family_tensor *tensor = &d->family.tensors[t];
+        struct ww_lineage_tensor *out = &r->each[r->n_each];
+        if (d->held && !d->held[t]) {
+            continue;
+        }
+        out->name = ww_strdup(tensor->name);
+        if (!out->name) {
+            return WW_FAIL_MEMORY(err, "a decomposition");
+        }
+        r->n_each++;
+        out->layer = tensor->layer;
+        out->elements = tensor->n_elements;
+        out->unexplained = each[t].total > 0 ? ww_decompose_unexplained(&each[t]) : -1;
+        out->replay = each[t].moved ? (double)each[t].same / (double)each[t].moved : -1;
+    }
+    return WW_OK;
+}
+
+/* By the numbers that the report's sources have. */
+enum ww_err ww_decompose_replay(struct ww_decomposing *d, struct ww_error *err)
+{
+    struct ww_decompose_report *r = d->report;
+    double shares[WW_LINEAGE_MAX_SOURCES] = {0};
+    struct ww_replay *each = ww_calloc(d->family.n_tensors, sizeof(*each));
+    struct ww_replay sums;
+    enum ww_err rc = each ? WW_OK : WW_FAIL_MEMORY(err, "a decomposition");
+
+    ww_decompose_forget_each(r);
+    for (size_t i = 0; i < r->n_sources; i++) {
+        shares[i] = r->sources[i].recipe;
+    }
+    if (!rc) {
+        rc = ww_replay_blend(&d->family, shares,
+                             d->varied.varies ? d->varied.tensors : NULL, d->held,
+                             &d->options->run, &sums, each, &r->run.bytes_read, err);
+    }
+    rc = rc ? rc : check_related(d, &sums, err);
+    rc = rc ? rc : tell_each(d, each, err);
+    ww_free(each);
+    if (rc) {
+        return rc;
+    }
+    d->scale = sums.base > 0 ? sums.both / sums.base : 1;
+    if (sums.total <= 0) {
+        return ww_decompose_warn(d, "the suspect does not differ from the base", err);
+    }
+    r->r2 = 1 - sums.residual / sums.total;
+    r->r2_ceiling = 1 - sums.floor / sums.total;
+    r->unexplained = ww_decompose_unexplained(&sums);
+    if (sums.moved > 0) {
+        r->replay = (double)sums.same / (double)sums.moved;
+        r->kept = (double)sums.left / (double)sums.moved;
+        r->kept_most = (double)sums.would / (double)sums.moved;
+    }
+    return WW_OK;
+}
+
+static enum ww_err tell_unexplained(struct ww_decomposing *d, struct ww_error *err)
+{
+    const struct ww_decompose_report *r = d->report;
+
+    if (r->unexplained <= WW_LINEAGE_MOSTLY) {
+        return WW_OK;
+    }
+    return ww_decompose_warn(
+        d,
+        r->r2_ceiling > 0
+            ? "most of the difference from the base is not explained: other "
+              "sources, layers or neurons in other places, or a lock; shares "
+              "say little then"
+            : "rounding is as long as the difference from the base: nothing is "
+              "said of whether something else went in",
+        err);
+}
+
+/* Who turned out to be no source explains nothing, and no recipe has it. What it seemed
+ * to explain is another's, that was not given. */
+enum ww_err ww_decompose_replay_without(struct ww_decomposing *d, const bool *before,
+                                        struct ww_error *err)
+{
+    struct ww_decompose_report *r = d->report;
+    const double unexplained = r->unexplained;
+    bool left = false;
+    bool fewer = false;
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < r->n_sources; i++) {
+        left |= r->sources[i].included;
+        if (!before[i] || r->sources[i].included) {
+            continue;
+        }
+        fewer = true;
+        for (uint32_t t = 0; d->varied.varies && t < d->family.n_tensors; t++) {
+            d->varied.tensors[(size_t)t * d->k + i] = 0;
+        }
+        if (r->recipe && ww_sketch_has(r->recipe, r->sources[i].name)) {
+            ww_free(r->recipe);
+            r->recipe = NULL;
+            r->nearest = false;
+            r->method_match = 0;
+        }
+    }
+    if (fewer && r->method_match < BITS_AGREE) {
+        rc = ww_decompose_replay(d, err);
+        r->incomplete |=
+            left && r->still == 0 && r->unexplained > unexplained + WW_LINEAGE_ELSEWHERE;
+    }
+    return rc;
+}
+
+/* A sum that has less or more of the base than all of it is no sum of differences. */
+static enum ww_err tell_scale(struct ww_decomposing *d, struct ww_error *err)
+{
+    char *text = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (fabs(d->scale - 1) <= RESCALED || d->cosine < ALONG || d->family.disguise.read ||
+        d->report->method_match >= BITS_AGREE) {
+        return WW_OK;
+    }
+    text = ww_asprintf("the base is in the suspect at %.2f of its size, as where a model "
+                       "was scaled or weights of a sum without the base do not make 1, "
+                       "and no recipe gives the bits: shares and their intervals are "
+                       "those of a fit that takes it for whole, and may all miss",
+                       d->scale);
+    rc = text ? ww_decompose_warn(d, text, err) : WW_FAIL_MEMORY(err, "a note");
+    ww_free(text);
+    return rc;
+}
+
+enum ww_err ww_decompose_tell_rest(struct ww_decomposing *d, struct ww_error *err)
+{
+    const enum ww_err rc = tell_unexplained(d, err);
+
+    return rc ? rc : tell_scale(d, err);
+}
