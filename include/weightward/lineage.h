@@ -78,6 +78,11 @@ struct ww_lineage_layer {
     uint64_t elements;
 };
 
+/** Standard deviations that no statistic of independent noise reaches, and the share of a
+ * further source that may at most hide in what is called noise. */
+#define WW_LINEAGE_NO_NOISE 4.0
+#define WW_LINEAGE_HIDES 0.1
+
 /** One class of tensors in one layer. */
 struct ww_lineage_class {
     uint32_t layer;    /* UINT32_MAX: outside of layers */
@@ -163,6 +168,18 @@ struct ww_decompose_report {
     uint64_t still;     /* places that no included source can have moved, that would have
                            shown another one, and did not move: so that what is unexplained
                            is how elements were selected; 0: not asked, or not so */
+    bool has_noise;     /* what is unexplained was held against noise, since the answer
+                           would have been incomplete; then the next four are told */
+    bool noise_like; /* nothing shows that it is more than independent noise, a copy of a
+                        source with noise in place of the source would have shown, and
+                        hides is WW_LINEAGE_HIDES at most; incomplete is false then */
+    double score;    /* the largest statistic, in standard deviations of such noise:
+                        none reaches WW_LINEAGE_NO_NOISE */
+    double structured; /* part of the difference that is unexplained and lies in
+                          directions, as many as the widest candidate has; where that is
+                          not told from none, the most that it may be */
+    double hides; /* a further source that is as wide as the widest candidate, and went in
+                     whole, would have shown from this share on */
     double unseen;    /* of weights that were rounded after the merge: a source may stand
                          for a relative that was not given where that leaves less of the
                          difference than this; 0: they were not, or it is incomplete */

@@ -156,6 +156,10 @@ enum ww_err ww_decompose_replay_without(struct ww_decomposing *d, const bool *be
             r->method_match = 0;
         }
     }
+    if (fewer && r->has_noise) { /* that was with it */
+        r->incomplete |= r->noise_like && left;
+        r->has_noise = r->noise_like = false;
+    }
     if (fewer && r->method_match < BITS_AGREE) {
         rc = ww_decompose_replay(d, err);
         r->incomplete |=

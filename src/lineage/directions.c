@@ -13,18 +13,17 @@
 #include <string.h>
 
 #include "la/exact.h"
+#include "lineage/corner.h"
 #include "lineage/draws.h"
 #include "lineage/moments.h"
 #include "lineage/per_tensor.h"
-#include "model/elements.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
 #define SIDE WW_DIRECTIONS_SIDE
-#define LEAST_SIDE 32 /* a smaller matrix has few directions anyway */
-#define FEW 4         /* the rank's part of the side, at most one in so many */
-#define SLACK 1.1     /* of the edge: the bound holds up to a small factor */
-#define LEFT 1.5      /* what may be left over, in what rounding leaves */
+#define FEW 4     /* the rank's part of the side, at most one in so many */
+#define SLACK 1.1 /* of the edge: the bound holds up to a small factor */
+#define LEFT 1.5  /* what may be left over, in what rounding leaves */
 #define POWER_STEPS 2
 #define TRIED_FIRST 8 /* matrices that must agree before all are looked at */
 #define AGREEING 0.9
@@ -72,31 +71,6 @@ static uint32_t count_above(double *g, size_t m, double shift)
     return n;
 }
 
-/* Rows of q (k x m) orthonormal, one after the other, twice. */
-static void orthonormalise(double *q, size_t k, size_t m)
-{
-    for (size_t i = 0; i < k; i++) {
-        double *row = q + i * m;
-        double norm = 0;
-        for (size_t other = 0; other < 2 * i; other++) {
-            const double *by = q + (other % i) * m;
-            double product = 0;
-            for (size_t e = 0; e < m; e++) {
-                product += row[e] * by[e];
-            }
-            for (size_t e = 0; e < m; e++) {
-                row[e] -= product * by[e];
-            }
-        }
-        for (size_t e = 0; e < m; e++) {
-            norm += row[e] * row[e];
-        }
-        for (size_t e = 0; e < m && norm > 0; e++) {
-            row[e] /= sqrt(norm);
-        }
-    }
-}
-
 /* trace(Q G Q^T) for the k leading directions of g (m x m). */
 static enum ww_err leading_energy(const double *g, size_t m, size_t k, double *out,
                                   struct ww_error *err)
@@ -116,7 +90,7 @@ static enum ww_err leading_energy(const double *g, size_t m, size_t k, double *o
     for (unsigned step = 0; step < POWER_STEPS; step++) {
         ww_exact_gemm(k, m, m, q, m, g, m, 0, next, m);
         memcpy(q, next, k * m * sizeof(*q));
-        orthonormalise(q, k, m);
+        ww_corner_orthonormalise(q, k, m);
     }
     ww_exact_gemm(k, m, m, q, m, g, m, 0, next, m);
     for (size_t i = 0; i < k * m; i++) {
@@ -180,23 +154,6 @@ struct finding {
     bool *moved;                 /* per tensor: more than rounding is left over */
 };
 
-/* c->row is free until sources are read. */
-static enum ww_err read_row(const struct finding *f, struct corner *c, uint32_t tensor,
-                            unsigned model, uint64_t row, size_t n, double *out,
-                            struct ww_error *err)
-{
-    const struct ww_family *family = f->ask->family;
-    const struct ww_disguise *suspect = &family->disguise;
-    const uint32_t index = family->tensors[tensor].index[model];
-    const struct ww_tensor *t = &family->models[model]->tensors[index];
-
-    if (model == WW_FAMILY_SUSPECT && suspect->read) {
-        return ww_disguise_values(suspect, index, row * t->shape[1], n, out, c->row, err);
-    }
-    return ww_elements_double(family->models[model], index, row * t->shape[1], n,
-                              c->bytes, out, err);
-}
-
 /* What the sources with a share leave over in one row, and how it was rounded. */
 static enum ww_err read_difference(const struct finding *f, struct corner *c,
                                    uint32_t tensor, size_t row, size_t n,
@@ -209,10 +166,12 @@ static enum ww_err read_difference(const struct finding *f, struct corner *c,
                                : f->ask->shares;
     const enum ww_dtype grid = family->tensors[tensor].grid;
     double *d = c->d + row * n;
-    enum ww_err rc = read_row(f, c, tensor, WW_FAMILY_SUSPECT, row, n, d, err);
+    enum ww_err rc = ww_corner_row(family, tensor, WW_FAMILY_SUSPECT, row, n, c->bytes, d,
+                                   c->row, err);
 
     if (!rc) {
-        rc = read_row(f, c, tensor, WW_FAMILY_BASE, row, n, c->base, err);
+        rc = ww_corner_row(family, tensor, WW_FAMILY_BASE, row, n, c->bytes, c->base,
+                           c->row, err);
     }
     for (size_t j = 0; j < n && !rc; j++) {
         const double step = ldexp(1, ww_moments_step(d[j], grid));
@@ -223,7 +182,8 @@ static enum ww_err read_difference(const struct finding *f, struct corner *c,
         if (shares[i] == 0) {
             continue;
         }
-        rc = read_row(f, c, tensor, WW_FAMILY_SOURCES + i, row, n, c->row, err);
+        rc = ww_corner_row(family, tensor, WW_FAMILY_SOURCES + i, row, n, c->bytes,
+                           c->row, c->row, err);
         for (size_t j = 0; j < n && !rc; j++) {
             d[j] -= shares[i] * (c->row[j] - c->base[j]);
         }
@@ -235,18 +195,14 @@ static enum ww_err visit(void *payload, struct ww_per_tensor *crew, unsigned thr
                          uint32_t tensor, struct ww_error *err)
 {
     const struct finding *f = payload;
-    const struct ww_family *family = f->ask->family;
-    const struct ww_family_tensor *t = &family->tensors[tensor];
-    const struct ww_tensor *own =
-        &family->models[WW_FAMILY_SUSPECT]->tensors[t->index[0]];
-    const uint64_t rows = t->n_elements / own->shape[1];
-    const size_t m = rows < SIDE ? (size_t)rows : SIDE;
-    const size_t n = own->shape[1] < SIDE ? (size_t)own->shape[1] : SIDE;
+    size_t m = 0;
+    size_t n = 0;
     struct corner *c = &f->corners[thread];
     double energy = 0;
     double noise = 0;
     enum ww_err rc = WW_OK;
 
+    ww_corner_sides(f->ask->family, tensor, SIDE, &m, &n);
     for (size_t i = 0; i < m && !rc; i++) {
         rc = read_difference(f, c, tensor, i, n, err);
     }
@@ -261,17 +217,9 @@ static enum ww_err visit(void *payload, struct ww_per_tensor *crew, unsigned thr
     return rc ? rc : ww_per_tensor_progress(crew, 0, err);
 }
 
-static bool is_matrix(const struct ww_family *family, uint32_t t)
-{
-    const struct ww_tensor *own =
-        &family->models[WW_FAMILY_SUSPECT]->tensors[family->tensors[t].index[0]];
-
-    return own->rank == 2 && own->shape[0] >= LEAST_SIDE && own->shape[1] >= LEAST_SIDE;
-}
-
 static bool is_taken(const struct finding *f, uint32_t t)
 {
-    return is_matrix(f->ask->family, t) && (!f->ask->use || f->ask->use[t]) &&
+    return ww_corner_has(f->ask->family, t) && (!f->ask->use || f->ask->use[t]) &&
            f->ask->family->tensors[t].layer != WW_NONE;
 }
 

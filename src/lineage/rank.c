@@ -165,6 +165,7 @@ enum ww_err ww_rank_drop(struct ww_decompose_report *report, struct ww_error *er
         report->incomplete = false;
         report->has_keep_rates = false;
         report->still = 0;
+        report->has_noise = report->noise_like = false;
         report->unseen = 0;
         report->method = "none";
         report->not_excluded[0] = NULL;

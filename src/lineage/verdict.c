@@ -61,6 +61,11 @@ static const struct words selected = {"unclear",
                                       {"ties", "breadcrumbs", "breadcrumbs_ties", "sce",
                                        "dare_linear", "dare_ties", "della_linear",
                                        "a merge of merges", NULL}};
+/* Nothing but noise beside it; what drops at random leaves noise as well. */
+static const struct words noisy = {"blend",
+                                   {"linear", "task_arithmetic", "slerp", "model_stock",
+                                    "dare_linear", "della_linear", "other arithmetic",
+                                    NULL}};
 static const struct words unclear = {"unclear", {NULL}};
 static const struct words none = {"none", {NULL}};
 
@@ -396,6 +401,12 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
         rc = ww_verdict_places(ask, &parts, report, err);
         if (report->still > 0 && strcmp(report->method, unclear.best) == 0) {
             set_words(report, &selected);
+        }
+    }
+    if (!rc && report->incomplete && report->n_ranks == 0) {
+        rc = ww_verdict_noise(ask, report, err);
+        if (report->noise_like && strcmp(report->method, unclear.best) == 0) {
+            set_words(report, &noisy);
         }
     }
     report->unseen = unseen(ask, report);

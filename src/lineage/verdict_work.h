@@ -47,5 +47,10 @@ enum ww_err ww_verdict_places(const struct ww_verdict_ask *v,
                               const struct ww_subsets *parts,
                               struct ww_decompose_report *r,
                               struct ww_error *err) WW_MUST_USE;
+/** Does what is unexplained look like noise? Sets has_noise and what goes with it, and
+ *  incomplete false where it does and hides little. */
+enum ww_err ww_verdict_noise(const struct ww_verdict_ask *v,
+                             struct ww_decompose_report *r,
+                             struct ww_error *err) WW_MUST_USE;
 
 #endif

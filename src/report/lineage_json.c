@@ -169,6 +169,15 @@ void ww_object_decompose(struct ww_jw *w, const struct ww_decompose_report *repo
     if (report->still > 0) {
         ww_jw_ku64(w, "still", report->still);
     }
+    if (report->has_noise) {
+        ww_jw_key(w, "noise_test");
+        ww_jw_object(w);
+        ww_jw_kbool(w, "noise_like", report->noise_like);
+        ww_jw_kdouble(w, "score", report->score);
+        ww_jw_kdouble(w, "structured", report->structured);
+        ww_jw_kdouble(w, "hides", report->hides);
+        ww_jw_close(w);
+    }
     if (report->unseen > 0) {
         ww_jw_kdouble(w, "unseen", report->unseen);
     }

@@ -112,6 +112,13 @@ static char *doubt_of(const struct ww_decompose_report *d,
             "were given to tell (--control with other descendants of the base)",
             d->unexplained);
     }
+    if (d->noise_like && s->included) {
+        return ww_asprintf(
+            "%.4f of the difference is not explained and looks like noise, in which a "
+            "further source of a share below %.3f may hide, or one that is noise itself; "
+            "no controls were given, so no rate of false claims is known",
+            d->unexplained, d->hides);
+    }
     if (d->still > 0 && s->included) {
         return ww_asprintf(
             "elements were selected by no known recipe, and at %" PRIu64
@@ -133,6 +140,21 @@ static char *doubt_of(const struct ww_decompose_report *d,
                          "sources; no controls were given to tell");
     }
     return ww_strdup("no controls were given, so no rate of false claims is known");
+}
+
+/* What is left beside, where it was held against noise. */
+static char *noise_of(const struct ww_decompose_report *d)
+{
+    return d->noise_like
+               ? ww_asprintf("; what is left looks like noise (score %.1f, below %.0f is "
+                             "asked for), and a further source that went in whole would "
+                             "have shown from a share of %.3f on",
+                             d->score, WW_LINEAGE_NO_NOISE, d->hides)
+           : d->has_noise && d->score >= WW_LINEAGE_NO_NOISE
+               ? ww_asprintf("; what is left is not as noise would be (score %.1f, noise "
+                             "is below %.0f)",
+                             d->score, WW_LINEAGE_NO_NOISE)
+               : ww_strdup("");
 }
 
 /* What rounding after the merge hides, with controls and without. */
@@ -220,6 +242,20 @@ static enum ww_err add_recipe(struct ww_sentences *f, const struct ww_lineage_re
                err);
 }
 
+static char *explained_of(const struct ww_decompose_report *d)
+{
+    char *noise = noise_of(d);
+    char *text = noise
+                     ? ww_asprintf("explained: %.4f, after rounding at most %.4f; "
+                                   "unexplained: %.4f (below %.2f is asked for); no rate "
+                                   "of error is known for this%s",
+                                   d->r2, d->r2_ceiling, d->unexplained, COMPLETE, noise)
+                     : NULL;
+
+    ww_free(noise);
+    return text;
+}
+
 static enum ww_err add_completeness(struct ww_sentences *f,
                                     const struct ww_lineage_report *r,
                                     struct ww_error *err)
@@ -234,13 +270,7 @@ static enum ww_err add_completeness(struct ww_sentences *f,
                         : WW_SENTENCE_NOT,
                ww_asprintf("the given models explain all of the difference from '%s'",
                            r->models[1].name),
-               differs
-                   ? ww_asprintf("explained: %.4f, after rounding at most %.4f; "
-                                 "unexplained: %.4f (below %.2f is asked for); no rate "
-                                 "of error is known for this",
-                                 d->r2, d->r2_ceiling, d->unexplained, COMPLETE)
-                   : ww_strdup("there is no difference"),
-               err);
+               differs ? explained_of(d) : ww_strdup("there is no difference"), err);
 }
 
 static char *both_times(const struct ww_commitment *source,

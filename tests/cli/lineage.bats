@@ -110,6 +110,27 @@ EOF
            .method.match > 0.9' answer
 }
 
+@test "noise that was added is told from a source that is not given" {
+    blend task_arithmetic 0.6 0.3
+    "$WW_BIN/perturb_model" suspect noisy 0.002 7
+    "$WW" lineage decompose noisy --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --json -q >answer
+    jq -e '(.incomplete | not) and .unexplained > 0.001 and .noise_test.noise_like and
+           .noise_test.score < 4 and .noise_test.hides < 0.1 and
+           .noise_test.structured < .unexplained' answer
+    run -0 "$WW" lineage decompose noisy --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" -q
+    [[ $output == "SUPPORTS: "*"it looks like noise"* ]]
+    # As little of a source as the noise is long, below the noise.
+    rm -r suspect noisy
+    blend task_arithmetic 0.6 0.05
+    "$WW_BIN/perturb_model" suspect noisy 0.002 7
+    "$WW" lineage decompose noisy --base "$family/base" --candidate "$family/expert-rev" --json -q >answer
+    jq -e '.incomplete and (.noise_test | (.noise_like | not) and .score > 4 and .structured > 0)' answer
+    run -0 "$WW" lineage decompose noisy --base "$family/base" --candidate "$family/expert-rev" -q
+    [[ $output == "SUPPORTS IN PART: "*"is not as noise would be"* ]]
+}
+
 @test "a weight below zero comes out with its bits, and is told as such" {
     blend task_arithmetic 0.7 -0.4
     decompose --json >answer

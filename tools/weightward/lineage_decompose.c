@@ -130,6 +130,31 @@ static void tell_disguise(const struct ww_decompose_report *report)
     }
 }
 
+/* Is what is left as noise would be? */
+static void tell_noise(const struct ww_decompose_report *report)
+{
+    if (report->noise_like) {
+        printf(
+            "%.4f of the difference is not explained, and it looks like noise (at most "
+            "%.4f lies in directions): supports that no further source of a share of "
+            "%.3f or more went in whole, if it lies in directions as the candidates' "
+            "task vectors do; one that is noise itself looks the same\n",
+            report->unexplained, report->structured, report->hides);
+    } else if (report->has_noise && report->score >= WW_LINEAGE_NO_NOISE) {
+        printf(
+            "what is not explained is not as noise would be (%.1f standard deviations, "
+            "%.0f are asked for): %.4f of the difference lies in directions, %.4f does "
+            "not\n",
+            report->score, WW_LINEAGE_NO_NOISE, report->structured,
+            report->unexplained - report->structured);
+    } else if (report->has_noise) {
+        printf(
+            "what is not explained looks like noise, but is so long that a source of a "
+            "share of %.2f could hide in it\n",
+            report->hides);
+    }
+}
+
 /* What may have gone in besides. */
 static void tell_missing(const struct ww_decompose_report *report)
 {
@@ -163,6 +188,7 @@ static void tell_missing(const struct ww_decompose_report *report)
             "elements were dropped, and no recipe tells which: what is left unexplained "
             "does not tell whether a source is missing\n");
     }
+    tell_noise(report);
     if (report->unseen > 0) {
         printf("weights were rounded after the merge: a source may stand for a relative "
                "that was not given, as another version of its training is, where that "

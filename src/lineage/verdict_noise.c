@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Is what is unexplained as noise would be? */
+#include "lineage/verdict_work.h"
+#include "lineage/whiteness.h"
+
+/* What a candidate that is a source and noise of its own would have reached, if what is
+ * left were that noise. */
+#define TWIN_SHOWS (WW_LINEAGE_NO_NOISE + 2)
+
+/* The blend as it is, or rounded where that alone leaves noise. */
+static enum ww_err measure(const struct ww_verdict_ask *v, const double *shares,
+                           unsigned n, struct ww_whiteness *out, struct ww_error *err)
+{
+    struct ww_whiteness rounded;
+    struct ww_whiteness_ask ask = {.family = v->family,
+                                   .shares = shares,
+                                   .per_tensor = v->per_tensor,
+                                   .use = v->fitted,
+                                   .n_candidates = n,
+                                   .run = &v->options->run};
+    enum ww_err rc = ww_whiteness_measure(&ask, out, err);
+
+    if (rc || !out->told || out->score < WW_LINEAGE_NO_NOISE) {
+        return rc;
+    }
+    ask.rounded = true;
+    rc = ww_whiteness_measure(&ask, &rounded, err);
+    if (!rc && rounded.score < WW_LINEAGE_NO_NOISE) {
+        *out = rounded;
+    }
+    return rc;
+}
+
+/* Noise that was added moves weights in no directions, a source does. An answer stays in
+ * part where a source that is worth naming may hide in what looks like noise. */
+enum ww_err ww_verdict_noise(const struct ww_verdict_ask *v,
+                             struct ww_decompose_report *r, struct ww_error *err)
+{
+    double shares[WW_LINEAGE_MAX_SOURCES] = {0};
+    struct ww_whiteness found;
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < r->n_sources; i++) {
+        shares[i] = r->sources[i].recipe;
+    }
+    rc = measure(v, shares, (unsigned)r->n_sources, &found, err);
+    if (rc || !found.told) {
+        return rc;
+    }
+    r->has_noise = true;
+    r->score = found.score;
+    r->structured = found.structured < r->unexplained ? found.structured : r->unexplained;
+    r->hides = found.hides;
+    r->noise_like = found.score < WW_LINEAGE_NO_NOISE && found.twins >= TWIN_SHOWS &&
+                    found.hides <= WW_LINEAGE_HIDES;
+    r->incomplete = !r->noise_like;
+    return WW_OK;
+}
