@@ -134,7 +134,7 @@ struct ww_pack_report {
     char manifest_sha256[65];
     char signer[256];  /* verified, or empty */
     uint64_t restored; /* verify: members that were restored in memory */
-    char **warnings;   /* pack, add */
+    char **warnings;   /* pack, add, unpack */
     size_t n_warnings;
     uint64_t n_foreign; /* verify, of a folder: files that are not of the package, */
     char *foreign;      /* the first of them by name, or NULL */

@@ -234,6 +234,28 @@ out:
     return rc;
 }
 
+/* PEFT keeps adapters of other names in folders below, and a form is made of the one that
+ * lies at the top. */
+static enum ww_err tell_others(const struct ww_unpack_run *run,
+                               struct ww_pack_report *report, struct ww_error *err)
+{
+    static const char config[] = "/" WW_ADAPTER_CONFIG;
+    const struct ww_pack_table *t = &run->view.table;
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t f = 0; f < t->n_files && !rc; f++) {
+        const char *path = t->files[f].path;
+        if (ww_str_ends(path, config)) {
+            rc = ww_lines_add(&report->warnings, &report->n_warnings, err,
+                              "member '%.120s' has another adapter in '%.*s', which is "
+                              "not in this form",
+                              run->view.member->name,
+                              (int)(strlen(path) - strlen(config)), path);
+        }
+    }
+    return rc;
+}
+
 static enum ww_err restore(struct ww_unpack_run *run, const char *out_path,
                            const struct ww_unpack_options *options,
                            struct ww_pack_report *report, struct ww_error *err)
@@ -261,7 +283,7 @@ static enum ww_err restore(struct ww_unpack_run *run, const char *out_path,
     }
     rc = restore_as(run, out_path, options, &base_known, &report->run, err);
     report->base_unknown = !base_known;
-    return rc;
+    return rc ? rc : tell_others(run, report, err);
 }
 
 enum ww_err ww_unpack(const char *path, const char *name, const char *out_path,

@@ -325,6 +325,13 @@ assert a["cosines"] and min(a["cosines"]) > 0.999999, a["cosines"]
     refused 6 "whole weight; form 'peft' leaves it" "$WW" rmm unpack m.pkg more x --form portable --base "$FAMILY/base"
     refused 3 "has 104 rows in the place of 100, as of a base whose vocabulary was resized" \
         "$WW" rmm unpack m.pkg more x --form model --base "$FAMILY/base"
+    # PEFT keeps adapters of other names below: a form is of the one at the top, and says so.
+    cp -r lora two
+    cp -r lora two/second
+    "$WW" rmm pack t.pkg two=two --exact -q
+    "$WW" rmm unpack t.pkg two first --form portable 2>said
+    grep -q "warning: member 'two' has another adapter in 'second', which is not in this form" said
+    [ ! -e first/second ]
     # Of a pattern that is not read the text names the member, not where it lay for a while.
     jq '.use_dora = false | .alpha_pattern = {"(?=q).": 2}' same/adapter_config.json >p.json
     mv p.json same/adapter_config.json

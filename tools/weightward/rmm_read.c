@@ -159,6 +159,7 @@ static int unpack(const struct cli_rmm *opt, const char *const *args,
                     "restored '%s' with the digests that the manifest commits "
                     "to, and wrote it as '%s', form %s",
                     args[1], args[2], opt->form);
+            cli_warn(&opt->common, report.warnings, report.n_warnings);
             if (report.base_unknown) {
                 cli_rmm_tell_unknown(opt);
             }
