@@ -454,6 +454,14 @@ PY
         "$WW" merge recipe.yml out --no-cuda
     refused 2 "here it is --threads" "$WW" merge recipe.yml out -j4
     refused 2 "unknown option '--no-cudas'" "$WW" merge recipe.yml out --no-cudas
+    refused 2 "made as they read it" "$WW" merge recipe.yml out -I folder
+    refused 2 "here it is --rank" "$WW" extract a b c --max-rank=8
+    refused 2 "say weightward extract BASE MODEL OUT" "$WW" extract --model b --base-model a --out-path c
+    refused 2 "'--no-lazy-unpickle' is an option of mergekit; leave it away" "$WW" extract a b c --no-lazy-unpickle
+    refused 2 "unknown option '--no-rank'" "$WW" extract a b c --no-rank
+    refused 2 "'mergekit-moe' is a program of mergekit; experts are not made" "$WW" mergekit-moe recipe.yml out
+    refused 2 "'tokensurgeon' is .* tokenizer_source in a recipe" "$WW" tokensurgeon a b c
+    refused 2 "no command 'mergekit-thing'" "$WW" mergekit-thing
 }
 
 @test "a recipe that cannot be meant is refused with its line, and writes nothing" {

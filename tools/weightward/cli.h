@@ -82,9 +82,11 @@ struct cli_rule {
 /** 0, or CLI_USAGE with the first broken one of n said. */
 int cli_rules(const char *verb, const struct cli_rule *rules, size_t n);
 
-/** For merge: an option of mergekit-yaml is met with what does the same here; CLI_USAGE,
- * or 0 when there is none. */
-int cli_mergekit_option(int argc, const char **argv);
+/** Of verb "merge" or "extract": an option of mergekit is met with what does the same
+ * here; CLI_USAGE, or 0 when there is none. */
+int cli_mergekit_option(const char *verb, int argc, const char **argv);
+/** What to say to the name of one of mergekit's programs; NULL: it is none. */
+const char *cli_mergekit_program(const char *word);
 
 /** Free what parsing made: the context (may be NULL) and the strings in the table's
  *  variables. */

@@ -114,5 +114,9 @@ int cmd_extract(int argc, const char **argv)
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
-    return cli_run(argc, argv, table, "BASE MODEL OUT", 3, 3, run_extract, &opt);
+    const int foreign = cli_mergekit_option("extract", argc, argv);
+
+    return foreign
+               ? foreign
+               : cli_run(argc, argv, table, "BASE MODEL OUT", 3, 3, run_extract, &opt);
 }

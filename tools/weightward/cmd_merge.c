@@ -474,7 +474,7 @@ static const struct poptOption *key_table(struct merge *opt)
 
 int cmd_merge(int argc, const char **argv)
 {
-    const int foreign = cli_mergekit_option(argc, argv);
+    const int foreign = cli_mergekit_option("merge", argc, argv);
     struct merge opt = {.guard = CLI_GUARD,
                         .sample = NO_NUMBER,
                         .seed = NO_NUMBER,

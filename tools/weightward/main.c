@@ -78,6 +78,11 @@ static const char *nearest(const char *word)
 static int unknown(const char *word)
 {
     const char *near = nearest(word);
+    const char *peer = cli_mergekit_program(word);
+
+    if (peer) {
+        return cli_wrong_use(NULL, "'%.60s' is a program of mergekit; %s", word, peer);
+    }
     return cli_wrong_use(NULL, "there is no command '%.60s'%s%s%s", word,
                          near ? "; did you mean '" : "; try: weightward --help",
                          near ? near : "", near ? "'?" : "");
