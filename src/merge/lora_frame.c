@@ -154,7 +154,27 @@ static enum ww_err knots_core(const struct frame *f, const struct ww_lora_basis 
     return WW_OK;
 }
 
-/* x[i] = the rows of V_i: svd's columns of that part, expanded to n. */
+static bool is_zero(const double *x, size_t n)
+{
+    size_t i = 0;
+    while (i < n && x[i] == 0) {
+        i++;
+    }
+    return i == n;
+}
+
+static bool changes_nothing(const struct frame *f, uint32_t i)
+{
+    const struct ww_lora_part *part = &f->set->parts[i];
+
+    return part->weight * part->scaling == 0 ||
+           is_zero(part->pair.a, part->pair.rank * f->set->n_in) ||
+           is_zero(part->pair.b, f->set->m * part->pair.rank);
+}
+
+/* x[i] = the rows of V_i: svd's columns of that part, expanded to n. One that changes
+ * nothing (B as training begins with it) has none, and no vote: what the decomposition
+ * leaves there is rounding, with signs. */
 static enum ww_err knots_parts(const struct frame *f, const struct ww_lora_basis *bases,
                                const struct svd *svd, struct ww_error *err)
 {
@@ -166,8 +186,11 @@ static enum ww_err knots_parts(const struct frame *f, const struct ww_lora_basis
         if (!f->x[i]) {
             return WW_FAIL_MEMORY(err, "an adapter");
         }
-        ww_la_gemm(WW_LA_PLAIN, WW_LA_TRANSPOSED, svd->rank, f->set->n_in, right->kq, 1,
-                   svd->vt + to, svd->n, right->q, right->kq, 0, f->x[i], f->set->n_in);
+        if (!changes_nothing(f, i)) {
+            ww_la_gemm(WW_LA_PLAIN, WW_LA_TRANSPOSED, svd->rank, f->set->n_in, right->kq,
+                       1, svd->vt + to, svd->n, right->q, right->kq, 0, f->x[i],
+                       f->set->n_in);
+        }
         to += right->kq;
     }
     return WW_OK;
