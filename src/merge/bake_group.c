@@ -9,6 +9,7 @@
 
 #include "merge/bake_work.h"
 #include "merge/build.h"
+#include "merge/tied.h"
 #include "model/config.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -43,15 +44,7 @@ static enum ww_err bias_of(const struct ww_model *base, const struct ww_adapter 
 
 uint32_t ww_bake_tied_head(const struct ww_model *base)
 {
-    if (!base->config || !base->config->tie || ww_model_find(base, HEAD) != WW_NONE) {
-        return WW_NONE;
-    }
-    for (uint32_t t = 0; t < base->n_tensors; t++) {
-        if (ww_build_is_embed(base->tensors[t].name)) {
-            return t;
-        }
-    }
-    return WW_NONE;
+    return ww_tied_embedding(base);
 }
 
 static enum ww_err compare_bytes(const struct ww_adapter *adapter,
@@ -219,6 +212,24 @@ static enum ww_err join(const struct ww_adapter *adapter, struct ww_bake_change 
     return WW_OK;
 }
 
+/* A weight beside its own factors is what they are added to where it is called after the
+ * layer that PEFT wraps, and in old files of embeddings. Else one of both counts, and no
+ * name says which. */
+static enum ww_err check_whole(const struct ww_adapter *adapter,
+                               const struct ww_bake_change *change, struct ww_error *err)
+{
+    const struct ww_adapter_entry *whole = change->part[WW_PART_FULL];
+    const struct ww_adapter_entry *factor = change->part[WW_PART_B];
+
+    if (!whole || !factor || strstr(whole->tensor->name, ".base_layer.")) {
+        return WW_OK;
+    }
+    return WW_FAIL(err, WW_E_ADAPTER_FILE,
+                   "adapter '%s' carries '%.120s' whole and '%.120s' beside it; which of "
+                   "them counts?",
+                   adapter->path, whole->tensor->name, factor->tensor->name);
+}
+
 /* B's rank tells the scaling of its bias, which is a change of another tensor. */
 static void lend_ranks(const struct ww_adapter *adapter, struct ww_bake_change *changes,
                        uint32_t n)
@@ -259,6 +270,9 @@ enum ww_err ww_bake_group(const struct ww_bake_from *from, struct ww_bake_group 
         } else {
             changes[out->n++] = one;
         }
+    }
+    for (uint32_t i = 0; i < out->n && !rc; i++) {
+        rc = check_whole(from->adapter, &changes[i], err);
     }
     lend_ranks(from->adapter, changes, out->n);
     return rc;

@@ -20,6 +20,7 @@
 #include "merge/extract_write.h"
 #include "merge/lock_side.h"
 #include "merge/lowrank.h"
+#include "merge/tied.h"
 #include "model/config.h"
 #include "model/orientation.h"
 #include "stream/cpus.h"
@@ -49,6 +50,37 @@ static bool is_linear(const struct ww_tensor *t)
 {
     return t->rank == 2 && t->shape[0] > 1 && t->shape[1] > 1 &&
            ww_str_ends(t->name, ".weight") && !is_embedding(t->name);
+}
+
+/* Modules that PEFT can add factors to have a weight and a bias alone. Routers with a
+ * correction are none: they are carried whole. */
+static enum ww_err find_others(const struct ww_model *base, struct ww_strlist *modules,
+                               struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t t = 0; t < base->n_tensors && !rc; t++) {
+        const char *name = base->tensors[t].name;
+        char *module = NULL;
+        if (ww_str_ends(name, ".weight") || ww_str_ends(name, ".bias")) {
+            continue;
+        }
+        module = ww_extract_module_of(name);
+        rc = !module                           ? WW_FAIL_MEMORY(err, "an adapter")
+             : ww_strlist_has(modules, module) ? WW_OK
+                                               : ww_strlist_add(modules, module, err);
+        ww_free(module);
+    }
+    return rc;
+}
+
+static bool takes_factors(const struct ww_extracting *x, const struct ww_tensor *t)
+{
+    char *module = is_linear(t) ? ww_extract_module_of(t->name) : NULL;
+    const bool takes = module && !ww_strlist_has(&x->others, module);
+
+    ww_free(module);
+    return takes;
 }
 
 static enum ww_err note(struct ww_extract_report *report, struct ww_error *err,
@@ -140,26 +172,29 @@ static enum ww_err factor(struct ww_extracting *x, const struct ww_pair *pair,
     return rc;
 }
 
-/* True for a token embedding that serves as the head too, which has no tensor. */
-static bool is_tied(const struct ww_model *base, const struct ww_tensor *t)
-{
-    return base->config && base->config->tie && ww_model_find(base, WW_HEAD) == WW_NONE &&
-           ww_build_is_embed(t->name);
-}
-
-/* PEFT replaces a tied embedding alone, so that the head would stay what it was: it is
- * carried too, where it has the usual name and no bias. */
-static enum ww_err take_head(struct ww_extracting *x, const struct ww_model *base,
+/* PEFT replaces a tied embedding alone, so that what else reads it would stay what it
+ * was: a head is carried too, which PEFT finds by the usual name. */
+static enum ww_err take_tied(struct ww_extracting *x, const struct ww_model *base,
                              const struct ww_tensor *t, uint32_t from,
                              struct ww_error *err)
 {
+    const bool shared = ww_is_shared_embedding(base, t->name);
+    const bool tied = ww_build_is_embed(t->name) && ww_tied_embedding(base) != WW_NONE;
     struct ww_tensor head = *t;
+    enum ww_err rc = WW_OK;
 
-    if (ww_model_find(base, "cls.predictions.transform.dense.weight") != WW_NONE) {
-        return note(x->report, err,
-                    "is tied to the head, which PEFT leaves as it was; merge the adapter "
-                    "with the tie in mind",
-                    t->name);
+    if (shared || (tied && !ww_tied_head_is_plain(base))) {
+        rc =
+            note(x->report, err,
+                 shared ? "is read by several modules, of which PEFT replaces one; merge "
+                          "the adapter with the tie in mind"
+                        : "is tied to the head, which PEFT leaves as it was; merge the "
+                          "adapter with the tie in mind",
+                 t->name);
+    }
+    if (rc || !tied ||
+        ww_model_find(base, "cls.predictions.transform.dense.weight") != WW_NONE) {
+        return rc;
     }
     head.name = WW_HEAD;
     return ww_extract_put_whole(x, &head, from, err);
@@ -172,7 +207,7 @@ static enum ww_err take_whole(struct ww_extracting *x, const struct ww_model *ba
     enum ww_err rc = ww_extract_put_whole(x, t, from, err);
 
     x->report->whole++;
-    return rc || !is_tied(base, t) ? rc : take_head(x, base, t, from, err);
+    return rc ? rc : take_tied(x, base, t, from, err);
 }
 
 /* How much a weight changed; *diff is what there is to decompose, where it is held. */
@@ -216,7 +251,7 @@ static enum ww_err take_tensor(struct ww_extracting *x, const struct ww_model *b
     }
     if (!changed) {
         x->report->unchanged++;
-    } else if (is_linear(tensor)) {
+    } else if (takes_factors(x, tensor)) {
         rc = factor(x, &pair, diff, norm, err);
     } else if (x->portable) {
         x->report->dropped++;
@@ -254,6 +289,7 @@ static enum ww_err take_all(struct ww_extracting *x, const struct ww_model *base
         return WW_FAIL(err, WW_E_TENSOR, "'%s' has %u tensors, '%s' has %u", base->path,
                        base->n_tensors, model->path, model->n_tensors);
     }
+    rc = find_others(base, &x->others, err);
     for (uint32_t t = 0; t < base->n_tensors && !rc; t++) {
         const struct ww_run_options *run = x->run;
         if (run->progress &&

@@ -72,6 +72,12 @@ static enum ww_err put(struct ww_extracting *x, char *name, unsigned rank,
     return rc ? rc : append(x, values, x->tensors[x->n_tensors - 1].n_elements, err);
 }
 
+char *ww_extract_module_of(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return ww_strndup(name, dot ? (size_t)(dot - name) : strlen(name));
+}
+
 /* Heads stand beside the model that they are put on. */
 static bool is_head(const char *name)
 {
@@ -84,7 +90,7 @@ static char *name_of(const struct ww_extracting *x, const char *name)
     return ww_asprintf("%s%s", x->root && !is_head(name) ? x->root : "", name);
 }
 
-/* The module of a weight: its name without the end. */
+/* Its module by that name. */
 static char *module_of(const struct ww_extracting *x, const char *name)
 {
     const char *dot = strrchr(name, '.');
@@ -478,6 +484,7 @@ void ww_extracting_release(struct ww_extracting *x)
     ww_free(x->ranks);
     ww_strlist_release(&x->modules);
     ww_strlist_release(&x->saved);
+    ww_strlist_release(&x->others);
     if (x->fd >= 0) {
         close(x->fd);
     }

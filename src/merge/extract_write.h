@@ -32,6 +32,7 @@ struct ww_extracting {
     struct ww_strlist modules;     /* with factors */
     uint64_t *ranks;               /* of the modules */
     struct ww_strlist saved;       /* modules whose weight is carried whole */
+    struct ww_strlist others;      /* modules with more than a weight and a bias */
     bool biases;                   /* some bias is */
     double norm;
     double kept;
@@ -45,6 +46,10 @@ struct ww_extracting {
     void *payload;
 };
 
+/** The module of a weight: its name without the end. The caller frees it; NULL: no
+ * memory.
+ */
+char *ww_extract_module_of(const char *name) WW_MUST_USE;
 /** t: the base's weight. With portable all factors are filled up with zeros to one rank.
  */
 enum ww_err ww_extract_put_factors(struct ww_extracting *x, const struct ww_tensor *t,

@@ -54,3 +54,78 @@ PY
     "$WW" merge recipe.yml back -q
     cmp back/model.safetensors model/model.safetensors
 }
+
+# make_pair CONFIG NAME=ROWSxCOLUMNS... in the folders base and tuned: tuned has other numbers.
+make_pair() {
+    python3 - "$@" <<'PY'
+import json, os, struct, sys
+sizes = {n: [int(x) for x in s.split("x")] for n, s in (a.rsplit("=", 1) for a in sys.argv[2:])}
+for folder, step in (("base", 3), ("tuned", 5)):
+    header, data = {}, b""
+    for i, (name, shape) in enumerate(sizes.items()):
+        count = 1
+        for n in shape:
+            count *= n
+        numbers = [(step * k * k + 7 * i) % 11 / 8 - 0.5 for k in range(count)]
+        header[name] = dict(dtype="F32", shape=shape, data_offsets=[len(data), len(data) + 4 * count])
+        data += struct.pack(f"<{count}f", *numbers)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    os.mkdir(folder)
+    with open(f"{folder}/model.safetensors", "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + data)
+    with open(f"{folder}/config.json", "w") as f:
+        f.write(sys.argv[1])
+PY
+}
+
+# PEFT has no factors for them, and a weight that came whole and as factors counted twice.
+@test "a router with a correction is carried whole, and comes back" {
+    make_pair '{"model_type": "deepseek_v3"}' model.layers.0.mlp.gate.weight=4x3 \
+        model.layers.0.mlp.gate.e_score_correction_bias=4 model.layers.0.mlp.up_proj.weight=4x3
+    "$WW" extract base tuned out -q
+    jq -e '.modules_to_save == ["model.layers.0.mlp.gate"]
+        and .target_modules == ["model.layers.0.mlp.up_proj"]' out/adapter_config.json
+    printf 'merge_method: passthrough\nmodels: [{model: base+out}]\n' >recipe.yml
+    "$WW" merge recipe.yml back -q
+    python3 - <<'PY'
+import json, struct
+def read(name):
+    with open(name, "rb") as f:
+        header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
+        data = f.read()
+    return {n: struct.unpack(f"<{(b - a) // 4}f", data[a:b])
+            for n, (a, b) in ((n, t["data_offsets"]) for n, t in header.items() if n[0] != "_")}
+back, tuned = read("back/model.safetensors"), read("tuned/model.safetensors")
+assert back.keys() == tuned.keys(), back.keys()
+for n in tuned:
+    assert all(abs(x - y) < 1e-5 for x, y in zip(back[n], tuned[n], strict=True)), n
+PY
+}
+
+@test "an adapter with a weight whole and as factors is not merged" {
+    make_pair '{}' base_model.model.up.weight=4x3 base_model.model.up.lora_A.weight=1x3 \
+        base_model.model.up.lora_B.weight=4x1
+    mv tuned/model.safetensors tuned/adapter_model.safetensors
+    echo '{"peft_type": "LORA", "r": 1, "lora_alpha": 1}' >tuned/adapter_config.json
+    rm -r base tuned/config.json
+    mv tuned twice
+    make_pair '{"model_type": "llama"}' up.weight=4x3
+    printf 'merge_method: passthrough\nmodels: [{model: base+twice}]\n' >recipe.yml
+    refused 3 "which of them counts" "$WW" merge recipe.yml out
+}
+
+@test "what reads a tied embedding is carried too, or named" {
+    make_pair '{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}' transformer.wte.weight=4x3
+    "$WW" extract base tuned out -q
+    jq -e '(.modules_to_save | sort) == ["lm_head", "transformer.wte"]' out/adapter_config.json
+    rm -r base tuned
+    make_pair '{"model_type": "t5", "architectures": ["T5EncoderModel"]}' shared.weight=4x3
+    "$WW" extract base tuned shared --json -q >said
+    jq -e '.warnings[0] | contains("is read by several modules")' said
+    rm -r base tuned
+    make_pair '{"model_type": "whisper", "architectures": ["WhisperForConditionalGeneration"]}' \
+        model.decoder.embed_tokens.weight=4x3
+    "$WW" extract base tuned whisper --json -q >said
+    jq -e '.warnings[0] | contains("tied to the head")' said
+}
