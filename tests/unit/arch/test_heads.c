@@ -228,6 +228,58 @@ static void answers_of_a_decoder_are_read_off_the_stream(void **state)
     ww_fx_free(fx);
 }
 
+#define DISTILBERT_NAMED(class_name)                                                     \
+    "{\"model_type\": \"distilbert\", \"architectures\": [\"" class_name                 \
+    "\"], \"dim\": 8, \"n_layers\": 1, \"hidden_dim\": 6,"                               \
+    " \"n_heads\": 2, \"vocab_size\": 11}"
+
+static struct ww_fx *distilbert_classifier(const char *config)
+{
+    static const char *const lin[] = {"q", "k", "v", "out"};
+    static const char *const norms[] = {"embeddings.LayerNorm",
+                                        "transformer.layer.0.sa_layer_norm",
+                                        "transformer.layer.0.output_layer_norm"};
+    struct ww_fx *fx = ww_fx_new(config);
+    ww_fx_add(fx, "11,8", "embeddings.word_embeddings.weight");
+    ww_fx_add(fx, "5,8", "embeddings.position_embeddings.weight");
+    for (int i = 0; i < 4; i++) {
+        ww_fx_add(fx, "8,8", "transformer.layer.0.attention.%s_lin.weight", lin[i]);
+        ww_fx_add(fx, "8", "transformer.layer.0.attention.%s_lin.bias", lin[i]);
+    }
+    for (int i = 0; i < 3; i++) {
+        ww_fx_add(fx, "8", "%s.weight", norms[i]);
+        ww_fx_add(fx, "8", "%s.bias", norms[i]);
+    }
+    ww_fx_add(fx, "6,8", "transformer.layer.0.ffn.lin1.weight");
+    ww_fx_add(fx, "6", "transformer.layer.0.ffn.lin1.bias");
+    ww_fx_add(fx, "8,6", "transformer.layer.0.ffn.lin2.weight");
+    ww_fx_add(fx, "8", "transformer.layer.0.ffn.lin2.bias");
+    ww_fx_add(fx, "8,8", "pre_classifier.weight");
+    ww_fx_add(fx, "8", "pre_classifier.bias");
+    ww_fx_add(fx, "3,8", "classifier.weight");
+    ww_fx_add(fx, "3", "classifier.bias");
+    return fx;
+}
+
+/* A layer in front of the classifier that a tagger does not read may lie beside it. */
+static void a_tagger_reads_the_stream_whatever_lies_beside_it(void **state)
+{
+    static const struct {
+        const char *config;
+        uint32_t n_segments;
+    } cases[] = {{DISTILBERT_NAMED("DistilBertForSequenceClassification"), 0},
+                 {DISTILBERT_NAMED("DistilBertForTokenClassification"), 1}};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct ww_fx *fx = distilbert_classifier(cases[i].config);
+        struct ww_layout *l = resolve(fx);
+        const uint32_t t = ww_model_find(l->model, "classifier.weight");
+        assert_int_equal(l->bindings[t].axis[1].n_segments, cases[i].n_segments);
+        ww_layout_free(l);
+        ww_fx_free(fx);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +291,7 @@ int main(void)
         cmocka_unit_test(a_classifier_behind_an_activation_stays),
         cmocka_unit_test(a_classifier_of_another_class_is_refused),
         cmocka_unit_test(answers_of_a_decoder_are_read_off_the_stream),
+        cmocka_unit_test(a_tagger_reads_the_stream_whatever_lies_beside_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
