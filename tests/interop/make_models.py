@@ -675,7 +675,7 @@ def logits(model, inputs):
             "use_cache" not in inspect.signature(model.forward).parameters:
         extra = {}
     out = model(**inputs, **extra)
-    # The towers of SigLIP end in a pooled vector; other poolers sit on a stream that stays.
+    # Towers answer with the stream beside a pooled vector; other poolers read what stays.
     siglip = ["pooler_output"] * model.config.model_type.startswith(
         ("siglip_", "siglip2_"))
     for key in siglip + ["logits", "prediction_logits", "start_logits", "logits_per_image",
@@ -688,6 +688,9 @@ def logits(model, inputs):
         answer = torch.stack([out.start_logits, out.end_logits], -1)
     elif key == "prediction_logits":
         answer = torch.cat([answer.flatten(), out.seq_relationship_logits.flatten()])
+    if key in siglip + ["text_embeds", "image_embeds"] and \
+            getattr(out, "last_hidden_state", None) is not None:
+        answer = torch.cat([answer.flatten(), out.last_hidden_state.flatten()])
     if "attention_mask" in inputs and answer.dim() == 3 and \
             answer.shape[:2] == inputs["attention_mask"].shape:
         answer = answer[inputs["attention_mask"].bool()]    # padded places mean nothing
