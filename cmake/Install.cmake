@@ -48,6 +48,8 @@ install(FILES ${PROJECT_BINARY_DIR}/weightward.pc
 
 install(FILES docs/man/libweightward.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
 if(WW_TOOLS)
+  install(FILES tools/completion/weightward
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
   foreach(page
     weightward
     weightward-attack

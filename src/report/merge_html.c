@@ -99,7 +99,10 @@ static void picture(struct ww_page *p, const struct ww_merge_report *r, const ch
     for (size_t k = 0; k < n; k++) {
         line(p, r, &series[k], ww_page_colour(k), (const double[2]){low, high});
     }
-    ww_page_put(p, "</svg>\n");
+    ww_page_put(p,
+                "</svg>\n<p class=\"legend\">Across: layers, dots without a number being "
+                "tensors outside of them; names and numbers show when the pointer rests "
+                "on a dot.</p>\n");
 }
 
 static double length_of(const struct ww_merge_report *r, size_t layer, uint32_t i,

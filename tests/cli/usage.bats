@@ -152,6 +152,28 @@ load helper
     [ ! -e - ]
 }
 
+@test "bash completes commands, words and options" {
+    # shellcheck source=/dev/null
+    . "$BATS_TEST_DIRNAME/../../tools/completion/weightward"
+    # completes WORDS... WANT: what comes of the last word typed
+    completes() {
+        COMP_WORDS=("$WW" "${@:1:$#-1}")
+        COMP_CWORD=$(($# - 1))
+        COMPREPLY=()
+        _weightward
+        echo "${COMPREPLY[*]}"
+        [ "${COMPREPLY[*]}" = "${!#}" ]
+    }
+    completes re recipients
+    completes key "" "new show bind split combine"
+    completes policy ex explain
+    completes lineage r "replay report"
+    completes lock --anc --anchor
+    completes lock model out --sign- "--sign-passphrase-file --sign-passphrase-fd"
+    completes lineage plan --cand --candidate
+    completes lock mod "" # names of files are bash's own
+}
+
 @test "versions agree" {
     a=$("$WW" --version)
     b=$("$VERIFY" --version)

@@ -35,7 +35,8 @@ prefix=$work/prefix
 pc=$(find "$prefix" -name weightward.pc)
 libdir=$(dirname "$(dirname "$pc")")
 export PKG_CONFIG_PATH="${pc%/*}"
-for file in bin/weightward bin/weightward-verify share/man/man3/libweightward.3; do
+for file in bin/weightward bin/weightward-verify share/man/man3/libweightward.3 \
+    share/bash-completion/completions/weightward; do
     [ -f "$prefix/$file" ] || die "'$file' was not installed"
 done
 for page in "$source"/docs/man/*.1; do
