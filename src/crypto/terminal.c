@@ -13,13 +13,17 @@
 #include "crypto/passphrase.h"
 #include "crypto/secret.h"
 #include "util/fail.h"
+#include "weightward/report.h"
 
 #define CTRL_C 3
+#define SAID_BYTES 2048
 
 static enum ww_err say(int tty, const char *text, struct ww_error *err)
 {
-    const size_t len = strlen(text);
-    const ssize_t n = write(tty, text, len);
+    char shown[SAID_BYTES];
+    size_t taken = 0;
+    const size_t len = ww_text_shown(text, strlen(text), shown, sizeof(shown), &taken);
+    const ssize_t n = write(tty, shown, len);
     if (n != (ssize_t)len) {
         const int e = n < 0 ? errno : EIO;
         return WW_FAIL_SYS(err, WW_E_IO, e, "cannot write to the terminal");

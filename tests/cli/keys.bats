@@ -4,6 +4,23 @@
 bats_require_minimum_version 1.5.0
 load helper
 
+@test "a passphrase is asked for at the terminal, by one prompt" {
+    python3 - "$WW" <<'PY'
+import os, pty, sys
+pid, tty = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], [sys.argv[1], "key", "new", "lock", "--out", "k"])
+said = b""
+for end in (b"New passphrase: ", b"New passphrase (again): "):
+    while not said.endswith(end):
+        said += os.read(tty, 1)
+    os.write(tty, b"typed\n")
+os.waitpid(pid, 0)
+assert said == b"New passphrase: \r\nNew passphrase (again): ", said
+PY
+    [ -e k ]
+}
+
 @test "a key bound to a model locks and unlocks that one only" {
     make_model
     cp -r "$AMBER/../expert-caesar" other

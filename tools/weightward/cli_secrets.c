@@ -62,13 +62,13 @@ enum ww_err cli_lockkey_bound(const struct cli_lockkey *from, struct ww_secret *
         return rc;
     }
     if (info.sealing == WW_SEALED_PASSPHRASE) {
-        snprintf(prompt, sizeof prompt, "Passphrase for '%.200s': ", from->path);
+        snprintf(prompt, sizeof prompt, "Passphrase for '%.200s'", from->path);
         rc = cli_passphrase(&from->passphrase, prompt, false, &unsealer.passphrase, err);
     } else if (info.sealing == WW_SEALED_RECIPIENTS && from->open_with) {
         struct ww_key_info recipient;
         rc = ww_key_inspect(from->open_with, &recipient, err);
         if (rc == WW_OK && recipient.sealing == WW_SEALED_PASSPHRASE) {
-            snprintf(prompt, sizeof prompt, "Passphrase for '%.200s': ", from->open_with);
+            snprintf(prompt, sizeof prompt, "Passphrase for '%.200s'", from->open_with);
             rc = cli_passphrase(&from->open_passphrase, prompt, false,
                                 &unsealer.recipient_passphrase, err);
         }
@@ -150,7 +150,7 @@ enum ww_err cli_signkey(const char *path, const struct cli_passphrase *from,
     }
     if (encrypted) {
         char prompt[300];
-        snprintf(prompt, sizeof prompt, "Passphrase for '%.200s': ", path);
+        snprintf(prompt, sizeof prompt, "Passphrase for '%.200s'", path);
         rc = cli_passphrase(from, prompt, false, &passphrase, err);
         if (rc) {
             goto out;

@@ -32,7 +32,7 @@ enum ww_err cli_key_sealer(const struct cli_key *opt, struct ww_sealer *sealer,
     if (opt->no_passphrase || opt->to) {
         return WW_OK;
     }
-    enum ww_err rc = cli_passphrase(&opt->passphrase, "New passphrase: ", true,
+    enum ww_err rc = cli_passphrase(&opt->passphrase, "New passphrase", true,
                                     &sealer->passphrase, err);
     if (rc == WW_OK && !sealer->passphrase) {
         rc = WW_E_PASSPHRASE;

@@ -46,8 +46,7 @@ static enum ww_err add_recipients(const struct cli_key *opt, struct openers *o,
         enum ww_err rc = ww_key_inspect(u->recipient_key, &info, err);
         if (rc == WW_OK && info.sealing == WW_SEALED_PASSPHRASE) {
             from.file = next < n_files ? opt->open_passphrase_files[next++] : NULL;
-            snprintf(prompt, sizeof prompt,
-                     "Passphrase for '%.200s': ", u->recipient_key);
+            snprintf(prompt, sizeof prompt, "Passphrase for '%.200s'", u->recipient_key);
             rc = cli_passphrase(&from, prompt, false, &u->recipient_passphrase, err);
         }
         if (rc) {

@@ -56,7 +56,7 @@ enum ww_err cli_rmm_unsealer(const struct cli_rmm *opt, struct ww_unsealer *out,
     }
     enum ww_err rc = ww_key_inspect(opt->open_with, &info, err);
     if (rc == WW_OK && info.sealing == WW_SEALED_PASSPHRASE) {
-        snprintf(prompt, sizeof prompt, "Passphrase for '%.200s': ", opt->open_with);
+        snprintf(prompt, sizeof prompt, "Passphrase for '%.200s'", opt->open_with);
         rc = cli_passphrase(&opt->open_passphrase, prompt, false,
                             &out->recipient_passphrase, err);
     }

@@ -21,7 +21,7 @@ enum ww_err cli_unsealer(const char *path, const struct cli_seal *opt,
     enum ww_key_sealing sealing = access.sealing;
     ww_seal_access_release(&access);
     if (sealing == WW_SEALED_PASSPHRASE) {
-        snprintf(prompt, sizeof prompt, "Passphrase for '%.200s': ", path);
+        snprintf(prompt, sizeof prompt, "Passphrase for '%.200s'", path);
         return cli_passphrase(&opt->key->passphrase, prompt, false, &out->passphrase,
                               err);
     }
@@ -29,8 +29,8 @@ enum ww_err cli_unsealer(const char *path, const struct cli_seal *opt,
         struct ww_key_info recipient;
         rc = ww_key_inspect(opt->key->open_with, &recipient, err);
         if (rc == WW_OK && recipient.sealing == WW_SEALED_PASSPHRASE) {
-            snprintf(prompt, sizeof prompt,
-                     "Passphrase for '%.200s': ", opt->key->open_with);
+            snprintf(prompt, sizeof prompt, "Passphrase for '%.200s'",
+                     opt->key->open_with);
             rc = cli_passphrase(&opt->key->open_passphrase, prompt, false,
                                 &out->recipient_passphrase, err);
         }
@@ -99,7 +99,7 @@ int cli_seal(const struct cli_seal *opt, const char *const *args)
     cli_catch_signals();
     enum ww_err rc = WW_OK;
     if (!opt->to || opt->key->passphrase.file || opt->key->passphrase.fd >= 0) {
-        rc = cli_passphrase(&opt->key->passphrase, "New passphrase: ", true,
+        rc = cli_passphrase(&opt->key->passphrase, "New passphrase", true,
                             &options.sealer.passphrase, &err);
     }
     if (rc == WW_OK) {
