@@ -23,6 +23,9 @@ load helper
 @test "a page of a command that is not there" {
     refused 2 "no command 'loc'.*'lock'" "$WW" help loc
     refused 2 "no command 'zzz'" "$WW" help zzz
+    export MANPATH=$PWD # where no pages are
+    run -4 "$WW" help unlock
+    [[ $output == *"'weightward-lock'"*"weightward unlock --help"* ]]
 }
 
 @test "missing and surplus arguments" {

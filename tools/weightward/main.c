@@ -3,9 +3,11 @@
 #include "cli.h"
 #include "cli_help.h"
 
+#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "weightward/run.h"
@@ -88,6 +90,16 @@ static int unknown(const char *word)
                          near ? near : "", near ? "'?" : "");
 }
 
+static bool shows_page(const char *page)
+{
+    char *const args[] = {(char[]){"man"}, (char *)(uintptr_t)page, NULL};
+    pid_t pid;
+    int status = 0;
+
+    return posix_spawnp(&pid, args[0], NULL, NULL, args, environ) == 0 &&
+           waitpid(pid, &status, 0) == pid && status == 0;
+}
+
 static int help(int argc, const char **argv)
 {
     if (argc < 2) {
@@ -102,11 +114,14 @@ static int help(int argc, const char **argv)
     const char *name = command->run == cmd_unlock ? "lock" : command->name;
     char page[64];
     snprintf(page, sizeof page, "weightward-%.32s", name);
-    execlp("man", "man", page, (char *)NULL);
-    fprintf(stderr,
-            "weightward help: the program 'man' is not installed; try: weightward "
-            "%s --help\n",
-            argv[1]);
+    if (shows_page(page)) {
+        return 0;
+    }
+    fprintf(
+        stderr,
+        "weightward help: the page '%s' or the program 'man' is not installed; options "
+        "and examples: weightward %s --help\n",
+        page, argv[1]);
     return ww_err_exit_status(WW_E_NOTFOUND);
 }
 
