@@ -196,6 +196,10 @@ ancestor() {
 
 @test "a chain is written as a page and as a bill of materials, the same each time" {
     make_chain second
+    # what cannot be written is told before a verdict is worked out
+    refused 4 "cannot write a report into folder 'nodir/'" "$WW" verify second --chain $KEYS --report nodir/page.html
+    refused 4 "'second' exists already" "$WW" verify second --chain $KEYS --bom second
+    [ ! -s stdout ]
     "$WW" verify second --chain $KEYS --report page.html --bom bom.json >told
     grep -q '<svg' page.html
     [ "$(grep -c '<rect' page.html)" = 6 ]
@@ -207,7 +211,7 @@ ancestor() {
            (.formulation[0].workflows | length) == 4' bom.json
     "$WW" verify second --chain $KEYS --bom bom2.json >told
     cmp bom.json bom2.json
-    refused 4 "cannot write a new file 'bom2.json'" "$WW" verify second --chain $KEYS --bom bom2.json
+    refused 4 "'bom2.json' exists already" "$WW" verify second --chain $KEYS --bom bom2.json
     refused 2 "add --chain" "$WW" verify second --key c.pub --bom bom3.json
     # a broken chain leaves a page that says where, and no bill
     refused 1 "link 'first'" "$WW" verify second --chain --key c.pub --report broken.html --bom no.json

@@ -116,7 +116,14 @@ int cli_verify_chain(const struct cli_chain *opt, const char *verb, const char *
     struct ww_chain_report report = {0};
     struct ww_error err = {0};
     char *json = NULL;
-    int status = 0;
+    int status = cli_report_free(verb, opt->common, opt->page);
+
+    if (!status) {
+        status = cli_report_free(verb, opt->common, opt->bom);
+    }
+    if (status) {
+        return status;
+    }
     enum ww_err rc =
         opt->trust.n_roots > 0
             ? ww_verify_chain_under(model, &opt->trust, &opt->options, &report, &err)
