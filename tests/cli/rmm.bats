@@ -145,7 +145,7 @@ PY
     "$WW" rmm drop --help >help
     grep -q "rmm drop PKG NAME" help
     grep -q -- --sign help
-    run ! grep -qE -- "--(base|error|policy-root)" help
+    run ! grep -qE -- "^ +--(base|error|policy-root)" help
     refused 2 "does nothing with --key" "$WW" rmm unpack p.pkg rev out --key me.pub
     refused 2 "does nothing with --at-least" "$WW" rmm list p.pkg --at-least 2
     refused 2 "from 1 on" "$WW" rmm verify p.pkg --at-least -1
