@@ -50,4 +50,9 @@ enum ww_err ww_merge_digest(const struct ww_merge_plan *plan, uint32_t tensor,
                             uint8_t out[WW_SHA256_BYTES],
                             struct ww_error *err) WW_MUST_USE;
 
+/** The word of a tensor's method on its parameters and shape: WW_E_RECIPE and the like.
+ */
+enum ww_err ww_merge_ask_method(const struct ww_merge_plan *plan, uint32_t tensor,
+                                struct ww_error *err) WW_MUST_USE;
+
 #endif

@@ -185,9 +185,8 @@ static enum ww_err check_tensor(const struct ww_merge_plan *plan,
     return rc;
 }
 
-/* The method's own word on parameters and shape. */
-static enum ww_err ask_method(const struct ww_merge_plan *plan, uint32_t tensor,
-                              struct ww_error *err)
+enum ww_err ww_merge_ask_method(const struct ww_merge_plan *plan, uint32_t tensor,
+                                struct ww_error *err)
 {
     struct ww_merge_item item;
     bool scan = false;
@@ -231,7 +230,7 @@ enum ww_err ww_merge_check(const struct ww_merge_plan *plan, struct ww_error *er
     for (uint32_t t = 0; t < plan->n_tensors && !rc; t++) {
         rc = check_tensor(plan, &plan->tensors[t], err);
         if (!rc) {
-            rc = ask_method(plan, t, err);
+            rc = ww_merge_ask_method(plan, t, err);
         }
     }
     return rc;

@@ -49,6 +49,15 @@ static enum ww_err pass_through(struct ww_predictor *p, struct ww_merge_tensor *
     return WW_OK;
 }
 
+/* Weights that make nothing together, as those of a difference do when what it was added
+ * to is left out, cannot be divided by their sum. */
+static bool is_taken(const struct ww_predictor *p, uint32_t tensor)
+{
+    struct ww_error why = {0};
+
+    return ww_merge_ask_method(&p->plan, tensor, &why) != WW_E_RECIPE;
+}
+
 static enum ww_err leave_out(struct ww_predictor *p, uint32_t tensor, uint32_t without,
                              struct ww_error *err)
 {
@@ -80,10 +89,9 @@ static enum ww_err leave_out(struct ww_predictor *p, uint32_t tensor, uint32_t w
     if (n == before && n == 1 && t->base && t->base->model == without) {
         return pass_through(p, t, err);
     }
-    if (n == before || n >= t->method->min_sources) {
-        return WW_OK;
-    }
-    return pass_through(p, t, err);
+    return n == before || (n >= t->method->min_sources && is_taken(p, tensor))
+               ? WW_OK
+               : pass_through(p, t, err);
 }
 
 static enum ww_err copy_tensors(struct ww_predictor *p, uint32_t without,

@@ -43,8 +43,8 @@ struct ww_predictor;
 /**
  * Predictions of a plan, which is borrowed. without: a model (of plan->models) that is
  * left out where it is a source; a tensor that cannot be made without it by the method is
- * the last source as it is. dtypes: per tensor, of the output instead of the plan's;
- * NULL: the plan's. ties: instead of the plan's.
+ * the first source that is left as it is. dtypes: per tensor, of the output instead of
+ * the plan's; NULL: the plan's. ties: instead of the plan's.
  */
 enum ww_err ww_predictor_new(const struct ww_merge_plan *plan, uint32_t without,
                              const enum ww_dtype *dtypes, enum ww_merge_ties ties,

@@ -135,3 +135,18 @@ EOF
     jq -e '.match == 1 and (.match_controls | length) == 68 and
            ([.match_controls[] | select(.control) | [.source, .match]] | unique | length) == 2' answer
 }
+
+@test "a difference added to a model is replayed, though without that model weights make nothing" {
+    cat >difference.yml <<EOF
+merge_method: linear
+models:
+  - {model: $family/expert-rev, parameters: {weight: 1}}
+  - {model: $family/expert-caesar, parameters: {weight: 0.8}}
+  - {model: $family/base, parameters: {weight: -0.8}}
+dtype: float32
+out_dtype: bfloat16
+EOF
+    "$WW" merge difference.yml difference -q
+    "$WW" lineage replay difference --recipe difference.yml --json -q |
+        jq -e '.supports and .match > 0.999 and (.match_controls | length) == 3'
+}
