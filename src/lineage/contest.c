@@ -15,6 +15,7 @@
 #define SAMPLE ((uint64_t)4 << 20) /* elements */
 #define IDLE 0.005                 /* weights are told to thousandths */
 #define ALL_BITS 0.999             /* but for accidents of rounding */
+#define NEAR_ONE 0.001             /* by which a share near it may be off */
 #define EXACTLY 0.0004             /* of a number of SLERP */
 #define MOST_EQUALS ((size_t)WW_LINEAGE_MAX_WORDS - 2) /* that are listed */
 
@@ -327,22 +328,39 @@ static bool even(const struct ww_contest_ask *ask)
     return true;
 }
 
-/* Sums with the weights that were found. */
+static enum ww_err try_weights(struct ww_contesting *c, struct ww_sketch *s,
+                               struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (fabs(sum_of(c->ask) - 1) < WW_CONTEST_EVEN) {
+        s->method = "linear";
+        s->base = NULL;
+        rc = ww_contest_enter(c, s, err);
+        s->base = c->sketch.base;
+    }
+    s->method = "task_arithmetic";
+    return rc ? rc : ww_contest_enter(c, s, err);
+}
+
+/* Sums with the weights that were found, then with shorter ones: a weight near 1 leaves
+ * short task vectors as they are, so that its share is a little off, and by more than the
+ * interval says. */
 static enum ww_err try_sums(struct ww_contesting *c, struct ww_error *err)
 {
     struct ww_sketch s = c->sketch;
+    bool shorter = false;
     enum ww_err rc = WW_OK;
 
     s.weighted = true;
     memcpy(s.weights, c->ask->shares, c->ask->n * sizeof(*s.weights));
-    if (fabs(sum_of(c->ask) - 1) < WW_CONTEST_EVEN) {
-        s.method = "linear";
-        s.base = NULL;
-        rc = ww_contest_enter(c, &s, err);
-        s.base = c->sketch.base;
+    rc = try_weights(c, &s, err);
+    for (size_t i = 0; i < c->ask->n && !rc; i++) {
+        s.weights[i] = ww_sketch_shortest(c->ask->shares[i], NEAR_ONE);
+        shorter |= s.weights[i] != c->ask->shares[i];
     }
-    s.method = "task_arithmetic";
-    return rc ? rc : ww_contest_enter(c, &s, err);
+    return rc || !shorter || c->out->match >= WW_CONTEST_AGREED ? rc
+                                                                : try_weights(c, &s, err);
 }
 
 /* Without a base it is SLERP, whose bits it has to have to be listed. */

@@ -280,3 +280,17 @@ EOF
     refused 1 "another architecture" "$WW" lineage decompose other --base "$family/base" \
         --candidate "$family/expert-rev"
 }
+
+@test "a weight near 1, whose share is a little off, is found by its bits" {
+    cat >near.yml <<EOF
+merge_method: task_arithmetic
+base_model: $family/base
+models: [{model: $family/expert-rev, parameters: {weight: 1.02}}]
+dtype: float32
+out_dtype: bfloat16
+EOF
+    "$WW" merge near.yml near -q
+    "$WW" lineage decompose near --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --json -q |
+        jq -e '.method.best == "task_arithmetic" and .method.match > 0.999'
+}
