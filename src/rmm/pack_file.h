@@ -108,7 +108,7 @@ enum ww_err ww_pack_new_begin(const char *path, struct ww_pack_new *out,
                               struct ww_error *err) WW_MUST_USE;
 /** A section ends there: the next one follows. */
 void ww_pack_new_after(struct ww_pack_new *made, uint64_t end);
-/** Copy a section as it is. */
+/** Copy a section as it is. WW_E_TAMPERED when it has not its digest. */
 enum ww_err ww_pack_new_copy(struct ww_pack_new *made, const struct ww_pack_file *from,
                              size_t member, struct ww_error *err) WW_MUST_USE;
 /** Append a section that lies at the beginning of another file. */

@@ -48,8 +48,9 @@ void ww_pack_new_after(struct ww_pack_new *made, uint64_t end)
     made->at = ww_round_up(end, ww_pack_align(made->version));
 }
 
+/* sha: takes the bytes along, or NULL. */
 static enum ww_err copy(struct ww_pack_new *made, int fd, uint64_t offset, uint64_t bytes,
-                        const char *name, struct ww_error *err)
+                        const char *name, struct ww_sha256 *sha, struct ww_error *err)
 {
     uint8_t *room = ww_calloc(1, COPY_STEP);
     enum ww_err rc = room ? WW_OK : WW_FAIL_MEMORY(err, "copying");
@@ -60,6 +61,9 @@ static enum ww_err copy(struct ww_pack_new *made, int fd, uint64_t offset, uint6
         if (!rc) {
             rc = ww_pwrite_full(made->fd, room, n, made->at + at, made->partial, err);
         }
+        if (!rc && sha) {
+            ww_sha256_update(sha, room, n);
+        }
     }
     ww_pack_new_after(made, made->at + bytes);
     ww_free(room);
@@ -69,22 +73,38 @@ static enum ww_err copy(struct ww_pack_new *made, int fd, uint64_t offset, uint6
 enum ww_err ww_pack_new_copy(struct ww_pack_new *made, const struct ww_pack_file *from,
                              size_t member, struct ww_error *err)
 {
+    const struct ww_pack_manifest_member *m = &from->manifest.members[member];
+    uint8_t digest[WW_SHA256_BYTES];
+    struct ww_sha256 *sha = NULL;
     uint64_t offset = 0;
     int fd = -1;
     enum ww_err rc = ww_pack_section_at(from, member, &fd, &offset, err);
 
-    if (!rc) {
-        rc =
-            copy(made, fd, offset, from->manifest.members[member].bytes, from->path, err);
-        ww_pack_section_give(from, fd);
+    if (rc) {
+        return rc;
     }
+    rc = ww_sha256_new(&sha, err);
+    if (!rc) {
+        rc = copy(made, fd, offset, m->bytes, from->path, sha, err);
+    }
+    if (!rc) {
+        ww_sha256_final(sha, digest);
+    }
+    if (!rc && memcmp(digest, m->sha256, sizeof(digest)) != 0) {
+        rc = WW_FAIL(err, WW_E_TAMPERED,
+                     "package '%s': the section of member '%s' is not what the manifest "
+                     "says, so it is not carried on; go on from a whole copy, or drop it",
+                     from->path, m->name);
+    }
+    ww_sha256_free(sha);
+    ww_pack_section_give(from, fd);
     return rc;
 }
 
 enum ww_err ww_pack_new_append(struct ww_pack_new *made, int fd, uint64_t bytes,
                                struct ww_error *err)
 {
-    return copy(made, fd, 0, bytes, made->partial, err);
+    return copy(made, fd, 0, bytes, made->partial, NULL, err);
 }
 
 static enum ww_err make_bundle(const struct ww_pack_manifest *m,

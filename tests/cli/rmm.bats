@@ -104,6 +104,13 @@ PY
     cp p.pkg bad.pkg
     flip bad.pkg 9000
     refused 1 "section of member 'rev'" "$WW" rmm verify bad.pkg
+    # No later version carries the damage on, but for one without that member.
+    cp bad.pkg before.pkg
+    refused 1 "member 'rev' is not what the manifest says, so it is not carried on" "$WW" rmm drop bad.pkg caesar --sign me.key
+    refused 1 "is not carried on" "$WW" rmm share bad.pkg --to rev=bob.pub --open-with ann.key
+    cmp bad.pkg before.pkg
+    "$WW" rmm drop bad.pkg rev --sign me.key -q
+    "$WW" rmm verify bad.pkg --key me.pub -q
     cp p.pkg bad.pkg
     flip bad.pkg 40
     refused 3 "head is damaged" "$WW" rmm list bad.pkg
