@@ -88,7 +88,8 @@ def values(out, mask, name=""):
         yield name, out.double()
     elif hasattr(out, "items"):
         for key, value in out.items():
-            if not key.endswith(INNER) or (not name and key == "last_hidden_state"):
+            stream = not name and key == "last_hidden_state" and "logits" not in out
+            if stream or not key.endswith(INNER):
                 yield from values(value, mask, f"{name}.{key}")
     elif isinstance(out, (tuple, list)):
         for i, value in enumerate(out):
