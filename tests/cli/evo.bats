@@ -197,7 +197,7 @@ END
     cat >down.yml <<END
 members: [{name: down, url: "http://127.0.0.1:1", model: mock}]
 END
-    timeout 10 "$WW" evo collect down.yml tasks.jsonl --cache dead --progress always >down.said 2>&1 3>&- &
+    timeout 60 "$WW" evo collect down.yml tasks.jsonl --cache dead --progress always >down.said 2>&1 3>&- &
     local patient=$!
     mock named --model other
     pool named >pool.yml

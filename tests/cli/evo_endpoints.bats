@@ -74,7 +74,7 @@ END
     jq -r .payload recipe.json | base64 -d | jq -e '[.members[].adapters] == [[2, 0], [0, -2]]'
     "$WW" evo serve recipe.json --key boss.pub --listen 127.0.0.1:0 2>said >/dev/null 3>&- &
     servers+=($!)
-    for _ in $(seq 100); do
+    for _ in $(seq 1200); do
         base=$(sed -n 's|^.*listening at \(http://.*\)/v1$|\1|p' said)
         [ -n "$base" ] && break
         sleep 0.05
@@ -262,7 +262,7 @@ END
     "$WW" evo fit pool.yml tasks.jsonl --cache hides --top 30 --rule uniform --output recipe.json --sign boss.key -q >/dev/null
     "$WW" evo serve recipe.json --key boss.pub --listen 127.0.0.1:0 2>said >/dev/null 3>&- &
     servers+=($!)
-    for _ in $(seq 100); do
+    for _ in $(seq 1200); do
         base=$(sed -n 's|^.*listening at \(http://.*\)/v1$|\1|p' said)
         [ -n "$base" ] && break
         sleep 0.05
@@ -297,7 +297,7 @@ END
     "$WW" evo run pool.yml tasks.jsonl --cache all --top 5 --rule uniform --output recipe.json --sign boss.key -q >/dev/null
     "$WW" evo serve recipe.json --key boss.pub --listen 127.0.0.1:0 2>said >/dev/null 3>&- &
     servers+=($!)
-    for _ in $(seq 100); do
+    for _ in $(seq 1200); do
         base=$(sed -n 's|^.*listening at \(http://.*\)/v1$|\1|p' said)
         [ -n "$base" ] && break
         sleep 0.05

@@ -152,6 +152,7 @@ load mock
     [[ $output == *"STOPPED: the limit of 0.3 seconds is reached"* ]]
     "$WW" evo collect pool.yml tasks.jsonl --cache answers >said 2>&1 3>&- &
     asking=$!
+    until grep -q '^SigCgt:.*[2367abef]$' /proc/$asking/status; do sleep 0.02; done # it takes SIGINT
     sleep 0.3
     kill -INT $asking
     status=0

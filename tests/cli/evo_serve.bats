@@ -180,7 +180,7 @@ permitted_pool() {
     sleep 0.6
     [ "$(status /health)" = 200 ]
     mock rev --skill rev --seed 9 --port "$port"
-    for _ in $(seq 100); do
+    for _ in $(seq 600); do
         [ "$(status /health)" = 503 ] && break
         sleep 0.1
     done

@@ -10,7 +10,7 @@ mock() {
     rm -f "$name.port"
     "$MOCK" --port-file "$name.port" --calls "$name.calls" "$@" 3>&- &
     servers+=($!)
-    for _ in $(seq 200); do
+    for _ in $(seq 3000); do
         [ -e "$name.port" ] && return
         sleep 0.02
     done
@@ -57,7 +57,7 @@ serve() {
     "$WW" evo serve "${recipe:-recipe.json}" --key boss.pub --listen 127.0.0.1:0 "$@" >served 2>said 3>&- &
     server=$!
     servers+=("$server")
-    for _ in $(seq 100); do
+    for _ in $(seq 1200); do
         base=$(sed -n 's|^.*listening at \(http://.*\)/v1$|\1|p' said)
         [ -n "$base" ] && return
         sleep 0.05

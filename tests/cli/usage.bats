@@ -191,8 +191,11 @@ load helper
     mkfifo pass
     "$WW" key new lock --out k --passphrase-fd 9 9<>pass &
     pid=$!
-    sleep 0.5
-    limits=$(grep "Max core file size" "/proc/$pid/limits")
+    for _ in $(seq 600); do
+        limits=$(grep "Max core file size" "/proc/$pid/limits")
+        [[ $limits =~ "Max core file size"\ +0\ +0 ]] && break
+        sleep 0.05
+    done
     kill "$pid"
     [[ $limits =~ "Max core file size"\ +0\ +0 ]]
     [ ! -e k ]
