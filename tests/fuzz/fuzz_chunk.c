@@ -82,21 +82,19 @@ static void set_hints(struct ww_chunk_room *room, enum ww_dtype dtype,
     ww_rank_release(&rank);
 }
 
-static uint8_t base[MOST * 8];
-
-/* Once for all inputs: its pages are what a run spends most of its time on. What one
- * chunk leaves in it may change nothing for the next. */
-static struct ww_chunk_room *room_for_all(void)
+/* Made once, as by those who decode: a new one for each input takes longer than the
+ * inputs. */
+static struct ww_chunk_room *make_room(uint8_t *base, size_t n)
 {
     static struct ww_chunk_room *room;
     struct ww_error err = {0};
 
     if (!room) {
-        for (size_t i = 0; i < sizeof(base); i++) {
-            base[i] = (uint8_t)(i % 3 ? 0x3c : i * 5);
-        }
         FUZZ_CHECK(ww_chunk_room_new(&room, &err) == WW_OK);
         ww_chunk_room_adapt(room);
+        for (size_t i = 0; i < n; i++) {
+            base[i] = (uint8_t)(i % 3 ? 0x3c : i * 5);
+        }
     }
     ww_chunk_room_hints(room, NULL, 0, NULL, 0);
     return room;
@@ -106,6 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     static const enum ww_dtype dtypes[] = {WW_DTYPE_BF16, WW_DTYPE_F16, WW_DTYPE_F32,
                                            WW_DTYPE_F64,  WW_DTYPE_U8,  WW_DTYPE_I16};
+    static uint8_t base[MOST * 8];
     static uint8_t out[MOST * 8];
     uint8_t *copy = NULL;
     if (len < 2) {
@@ -115,8 +114,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         dtypes[(bytes[0] & 63) % (sizeof(dtypes) / sizeof(dtypes[0]))];
     const struct ww_chunk_type type = ww_chunk_type_of(dtype);
     const size_t n = (size_t)bytes[1] * (bytes[0] & 64 ? MANY : 1u) * type.width;
-    struct ww_chunk_room *room = room_for_all();
     const uint8_t *prediction = bytes[0] & 128 ? base : NULL;
+    struct ww_chunk_room *room = make_room(base, sizeof(base));
     if (prediction) {
         set_hints(room, dtype, base, n);
     }
