@@ -73,11 +73,13 @@ enum ww_err ww_contest_settle(struct ww_contesting *c, struct ww_sketch *sketch,
 {
     static const double steps[] = {0.02, 0.01, 0.005, 0.002, 0.001};
     struct settling k = {.c = c, .sketch = sketch, .best = best};
+    /* Hundredths are right there already, and still too coarse. */
+    const bool fine = sketch->dtype != WW_DTYPE_BF16;
     double before = 0;
     enum ww_err rc = WW_OK;
 
     list_numbers(&k, number);
-    for (size_t s = 0; s < WW_LEN(steps) && best->match > before + GAIN; s++) {
+    for (size_t s = 0; s < WW_LEN(steps) && (fine || best->match > before + GAIN); s++) {
         bool better = true;
         before = best->match < NEAR ? best->match : 0;
         for (unsigned r = 0; r < ROUNDS && better; r++) {

@@ -294,3 +294,20 @@ EOF
         --candidate "$family/expert-caesar" --json -q |
         jq -e '.method.best == "task_arithmetic" and .method.match > 0.999'
 }
+
+@test "weights of a selection in thousandths come out of float16" {
+    cat >fine.yml <<EOF
+merge_method: ties
+base_model: $family/base
+models:
+  - {model: $family/expert-rev, parameters: {weight: 0.302, density: 0.85}}
+  - {model: $family/expert-caesar, parameters: {weight: 0.598, density: 0.85}}
+parameters: {normalize: false}
+dtype: float32
+out_dtype: float16
+EOF
+    "$WW" merge fine.yml fine -q
+    "$WW" lineage decompose fine --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --json -q |
+        jq -e '.method.best == "ties" and .method.match > 0.999'
+}
