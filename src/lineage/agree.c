@@ -82,12 +82,16 @@ static enum ww_err replay(struct ww_agreeing *a, struct ww_error *err)
         return rc;
     }
     for (size_t c = 0; c < r->replay.n_controls && !rc; c++) {
-        if (!r->replay.controls[c].control) {
-            rc = ww_agree_add(a, r->replay.controls[c].source, true, err);
-            r->declared[r->n_declared - 1].compared = true;
-            r->declared[r->n_declared - 1].observed =
-                1 - r->replay.controls[c].match >
-                WW_REPLAY_TIMES_WORSE * (1 - r->replay.match);
+        const struct ww_replay_control *without = &r->replay.controls[c];
+        if (without->control) {
+            continue;
+        }
+        rc = ww_agree_add(a, without->source, true, err);
+        if (!rc) {
+            struct ww_declared_source *d = &r->declared[r->n_declared - 1];
+            d->compared = true;
+            d->observed =
+                1 - without->match > WW_REPLAY_TIMES_WORSE * (1 - r->replay.match);
         }
     }
     if (!rc && r->replay.supports) {

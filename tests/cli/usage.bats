@@ -105,6 +105,20 @@ load helper
     diff -r model back
 }
 
+@test "help leaves the keys to the pager, and closed descriptors to no file" {
+    mkdir bin
+    cat >bin/man <<'END'
+#!/bin/sh
+readlink "/proc/$PPID/fd/2" >place
+kill -INT "$PPID"
+echo "page of $1"
+END
+    chmod +x bin/man
+    PATH=$PWD/bin:$PATH "$WW" help lock 2>&- >page # Ctrl-C goes to all who are in front
+    grep -x "page of weightward-lock" page
+    grep -x /dev/null place # and not the next file that is opened
+}
+
 @test "an answer that cannot be written is no success" {
     local args
     printf 'merge_method: linear\nmodels: [{model: %s, parameters: {weight: 1}}]\n' "$AMBER" >recipe.yml

@@ -101,8 +101,9 @@ int cli_run_options(const struct cli_common *common, struct ww_run_options *run)
 void cli_show_safely(void);
 /** Where the progress line moves the cursor: stderr as it is. */
 FILE *cli_terminal(void);
-/** Bytes of a file to standard output, as they are; false with errno. */
-bool cli_write_raw(const void *bytes, size_t n);
+/** Bytes of a file to standard output, as they are; payload is not used. */
+enum ww_err cli_give_bytes(void *payload, const void *bytes, size_t n,
+                           struct ww_error *err);
 
 /** Erase the progress line, if one stands there. */
 void cli_progress_done(void);

@@ -7,11 +7,12 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#define PIECE_BYTES 512
+#define PIECE_BYTES 4096
 #define GROWTH 6 /* one byte may become "\uNNNN" */
 
 static struct shown {
@@ -69,8 +70,21 @@ static FILE *show(struct shown *s, FILE *plain, int buffering)
     return f ? f : plain;
 }
 
+/* Where one of the three is closed, the next file that is opened would get its number,
+ * and talk would be written into a model. What takes its place refuses as it did. */
+static void hold_places(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0) {
+            return; /* without /dev/null it stays as it was */
+        }
+    }
+}
+
 void cli_show_safely(void)
 {
+    hold_places();
     raw_talk = stderr;
     stdout = show(&out, stdout, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF);
     stderr = show(&talk, stderr, _IONBF);
@@ -81,7 +95,15 @@ FILE *cli_terminal(void)
     return raw_talk ? raw_talk : stderr;
 }
 
-bool cli_write_raw(const void *bytes, size_t n)
+enum ww_err cli_give_bytes(void *payload, const void *bytes, size_t n,
+                           struct ww_error *err)
 {
-    return fflush(stdout) == 0 && write_all(STDOUT_FILENO, bytes, n);
+    (void)payload;
+    if (fflush(stdout) != 0 || !write_all(STDOUT_FILENO, bytes, n)) {
+        err->code = errno == ENOSPC ? WW_E_NOSPACE : WW_E_IO;
+        err->sys_errno = errno;
+        snprintf(err->text, sizeof err->text, "cannot write to standard output: %s",
+                 strerror(errno));
+    }
+    return err->code;
 }

@@ -3,7 +3,6 @@
 #include "cli.h"
 #include "cli_guard.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -117,39 +116,15 @@ int cli_seal(const struct cli_seal *opt, const char *const *args)
     return status;
 }
 
-static enum ww_err write_all(void *payload, const void *bytes, size_t n,
-                             struct ww_error *err)
-{
-    const char *at = bytes;
-    int fd = *(const int *)payload;
-    while (n > 0) {
-        ssize_t done = write(fd, at, n);
-        if (done < 0 && errno == EINTR) {
-            continue;
-        }
-        if (done < 0) {
-            err->code = errno == ENOSPC ? WW_E_NOSPACE : WW_E_IO;
-            err->sys_errno = errno;
-            snprintf(err->text, sizeof err->text, "cannot write to standard output: %s",
-                     strerror(errno));
-            return err->code;
-        }
-        at += done;
-        n -= (size_t)done;
-    }
-    return WW_OK;
-}
-
 static enum ww_err unseal(const struct cli_seal *opt, const char *const *args,
                           const struct ww_unsealer *unsealer,
                           const struct ww_run_options *run, struct ww_seal_report *report,
                           struct ww_error *err)
 {
-    int fd = STDOUT_FILENO;
     char a[32];
     if (opt->file) {
-        return ww_unseal_file(args[0], opt->file, unsealer, run, write_all, &fd, report,
-                              err);
+        return ww_unseal_file(args[0], opt->file, unsealer, run, cli_give_bytes, NULL,
+                              report, err);
     }
     enum ww_err rc = ww_unseal_folder(args[0], args[1], unsealer, run, report, err);
     if (rc == WW_OK) {

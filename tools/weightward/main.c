@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "cli_help.h"
 
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
@@ -90,14 +91,30 @@ static int unknown(const char *word)
                          near ? near : "", near ? "'?" : "");
 }
 
+/* Keys are for the pager, Ctrl-C too: who waits for it must not end before it. */
 static bool shows_page(const char *page)
 {
     char *const args[] = {(char[]){"man"}, (char *)(uintptr_t)page, NULL};
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    posix_spawnattr_t attr;
+    sigset_t keys;
     pid_t pid;
     int status = 0;
 
-    return posix_spawnp(&pid, args[0], NULL, NULL, args, environ) == 0 &&
-           waitpid(pid, &status, 0) == pid && status == 0;
+    sigemptyset(&keys);
+    sigaddset(&keys, SIGINT);
+    sigaddset(&keys, SIGQUIT);
+    sigaction(SIGINT, &ignore, NULL);
+    sigaction(SIGQUIT, &ignore, NULL);
+    if (posix_spawnattr_init(&attr) != 0) {
+        return false;
+    }
+    const bool shown = posix_spawnattr_setsigdefault(&attr, &keys) == 0 &&
+                       posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF) == 0 &&
+                       posix_spawnp(&pid, args[0], NULL, &attr, args, environ) == 0 &&
+                       waitpid(pid, &status, 0) == pid && status == 0;
+    posix_spawnattr_destroy(&attr);
+    return shown;
 }
 
 static int help(int argc, const char **argv)

@@ -90,25 +90,6 @@ int cli_rmm_verify(const struct cli_rmm *opt, const char *const *args)
     return status;
 }
 
-static enum ww_err write_out(void *payload, const void *bytes, size_t n,
-                             struct ww_error *err)
-{
-    (void)payload;
-    if (!cli_write_raw(bytes, n)) {
-        err->code = WW_E_IO;
-        snprintf(err->text, sizeof err->text, "cannot write to standard output");
-        return WW_E_IO;
-    }
-    return WW_OK;
-}
-
-static enum ww_err give_tensor(const struct cli_rmm *opt, const char *const *args,
-                               const struct ww_unpack_options *options,
-                               struct ww_error *err)
-{
-    return ww_unpack_tensor(args[0], args[1], opt->tensor, options, write_out, NULL, err);
-}
-
 struct asking {
     const struct cli_rmm *opt;
     const char *const *args;
@@ -146,7 +127,8 @@ static int unpack(const struct cli_rmm *opt, const char *const *args,
     options->before_commit = ask;
     options->before_commit_payload = &asking;
     enum ww_err rc = opt->tensor
-                         ? give_tensor(opt, args, options, &err)
+                         ? ww_unpack_tensor(args[0], args[1], opt->tensor, options,
+                                            cli_give_bytes, NULL, &err)
                          : ww_unpack(args[0], args[1], args[2], options, &report, &err);
     if (rc == WW_OK && !opt->tensor) {
         rc = cli_guard_record(&opt->guard, &asking.verdict, args[2], &err);
