@@ -52,6 +52,20 @@ static bool is_linear(const struct ww_tensor *t)
            ww_str_ends(t->name, ".weight") && !is_embedding(t->name);
 }
 
+/* Is it in one of these modules? */
+static bool is_in(const struct ww_strlist *modules, const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    const size_t len = dot ? (size_t)(dot - name) : strlen(name);
+
+    for (size_t i = 0; i < modules->n; i++) {
+        if (strncmp(modules->items[i], name, len) == 0 && !modules->items[i][len]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Modules that PEFT can add factors to have a weight and a bias alone. Routers with a
  * correction are none: they are carried whole. */
 static enum ww_err find_others(const struct ww_model *base, struct ww_strlist *modules,
@@ -61,26 +75,17 @@ static enum ww_err find_others(const struct ww_model *base, struct ww_strlist *m
 
     for (uint32_t t = 0; t < base->n_tensors && !rc; t++) {
         const char *name = base->tensors[t].name;
-        char *module = NULL;
-        if (ww_str_ends(name, ".weight") || ww_str_ends(name, ".bias")) {
+        const char *dot = strrchr(name, '.');
+        if (ww_str_ends(name, ".weight") || ww_str_ends(name, ".bias") ||
+            is_in(modules, name)) {
             continue;
         }
-        module = ww_extract_module_of(name);
-        rc = !module                           ? WW_FAIL_MEMORY(err, "an adapter")
-             : ww_strlist_has(modules, module) ? WW_OK
-                                               : ww_strlist_add(modules, module, err);
+        char *module = ww_strndup(name, dot ? (size_t)(dot - name) : strlen(name));
+        rc = module ? ww_strlist_add(modules, module, err)
+                    : WW_FAIL_MEMORY(err, "an adapter");
         ww_free(module);
     }
     return rc;
-}
-
-static bool takes_factors(const struct ww_extracting *x, const struct ww_tensor *t)
-{
-    char *module = is_linear(t) ? ww_extract_module_of(t->name) : NULL;
-    const bool takes = module && !ww_strlist_has(&x->others, module);
-
-    ww_free(module);
-    return takes;
 }
 
 static enum ww_err note(struct ww_extract_report *report, struct ww_error *err,
@@ -251,7 +256,7 @@ static enum ww_err take_tensor(struct ww_extracting *x, const struct ww_model *b
     }
     if (!changed) {
         x->report->unchanged++;
-    } else if (takes_factors(x, tensor)) {
+    } else if (is_linear(tensor) && !is_in(&x->others, tensor->name)) {
         rc = factor(x, &pair, diff, norm, err);
     } else if (x->portable) {
         x->report->dropped++;

@@ -72,32 +72,43 @@ static enum ww_err put(struct ww_extracting *x, char *name, unsigned rank,
     return rc ? rc : append(x, values, x->tensors[x->n_tensors - 1].n_elements, err);
 }
 
-char *ww_extract_module_of(const char *name)
-{
-    const char *dot = strrchr(name, '.');
-    return ww_strndup(name, dot ? (size_t)(dot - name) : strlen(name));
-}
-
 /* Heads stand beside the model that they are put on. */
 static bool is_head(const char *name)
 {
     return strncmp(name, "lm_head.", 8) == 0 || strncmp(name, "score.", 6) == 0;
 }
 
-/* The base's weight as the module that PEFT sees names it. */
-static char *name_of(const struct ww_extracting *x, const char *name)
+/* What the name of the module that PEFT sees has before that of the base's. */
+static const char *root_of(const struct ww_extracting *x, const char *name)
 {
-    return ww_asprintf("%s%s", x->root && !is_head(name) ? x->root : "", name);
+    return x->root && !is_head(name) ? x->root : "";
 }
 
-/* Its module by that name. */
-static char *module_of(const struct ww_extracting *x, const char *name)
+static size_t module_len(const char *name)
 {
     const char *dot = strrchr(name, '.');
-    const size_t len = dot ? (size_t)(dot - name) : strlen(name);
+    return dot ? (size_t)(dot - name) : strlen(name);
+}
 
-    return ww_asprintf("%s%.*s", x->root && !is_head(name) ? x->root : "", (int)len,
-                       name);
+/* The base's weight as that module names it. */
+static char *name_of(const struct ww_extracting *x, const char *name)
+{
+    return ww_asprintf("%s%s", root_of(x, name), name);
+}
+
+/* That module. */
+static char *module_of(const struct ww_extracting *x, const char *name)
+{
+    return ww_asprintf("%s%.*s", root_of(x, name), (int)module_len(name), name);
+}
+
+/* Is full root and the first len bytes of name? */
+static bool is_both(const char *full, const char *root, const char *name, size_t len)
+{
+    const size_t n = strlen(root);
+
+    return strncmp(full, root, n) == 0 && strncmp(full + n, name, len) == 0 &&
+           full[n + len] == '\0';
 }
 
 /* Transposed, with zeros below. */
@@ -206,15 +217,15 @@ enum ww_err ww_extract_put_whole(struct ww_extracting *x, const struct ww_tensor
 
 bool ww_extract_lacks(const struct ww_extracting *x, const char *name)
 {
-    char *module = module_of(x, name);
-    char *own = name_of(x, name);
-    bool lacks = module && own && ww_strlist_has(&x->saved, module);
+    const char *root = root_of(x, name);
+    bool lacks = false;
 
-    for (uint32_t i = 0; i < x->n_tensors && lacks; i++) {
-        lacks = strcmp(x->tensors[i].name + strlen(PREFIX), own) != 0;
+    for (size_t i = 0; i < x->saved.n && !lacks; i++) {
+        lacks = is_both(x->saved.items[i], root, name, module_len(name));
     }
-    ww_free(own);
-    ww_free(module);
+    for (uint32_t i = 0; i < x->n_tensors && lacks; i++) {
+        lacks = !is_both(x->tensors[i].name + strlen(PREFIX), root, name, strlen(name));
+    }
     return lacks;
 }
 

@@ -46,10 +46,6 @@ struct ww_extracting {
     void *payload;
 };
 
-/** The module of a weight: its name without the end. The caller frees it; NULL: no
- * memory.
- */
-char *ww_extract_module_of(const char *name) WW_MUST_USE;
 /** t: the base's weight. With portable all factors are filled up with zeros to one rank.
  */
 enum ww_err ww_extract_put_factors(struct ww_extracting *x, const struct ww_tensor *t,

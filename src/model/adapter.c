@@ -7,6 +7,7 @@
  */
 #include "model/adapter.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -330,13 +331,13 @@ void ww_adapter_close(struct ww_adapter *adapter)
 
 bool ww_adapter_is_folder(const char *path)
 {
-    char *config = ww_path_join(path, WW_ADAPTER_CONFIG);
-    char *model = ww_path_join(path, "config.json");
-    const bool is =
-        config && model && access(config, F_OK) == 0 && access(model, F_OK) != 0;
+    const int folder = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    const bool is = folder >= 0 && faccessat(folder, WW_ADAPTER_CONFIG, F_OK, 0) == 0 &&
+                    faccessat(folder, "config.json", F_OK, 0) != 0;
 
-    ww_free(config);
-    ww_free(model);
+    if (folder >= 0) {
+        close(folder);
+    }
     return is;
 }
 

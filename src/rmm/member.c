@@ -31,12 +31,13 @@ static enum ww_err open_file(struct ww_member *m, uint32_t i, struct ww_error *e
     m->bytes += entry->size_bytes;
     if (ww_str_ends(entry->path, ".safetensors")) {
         /* One that is malformed is coded as bytes, as any other file. */
-        if (ww_st_file_open(m->dirfd, entry->path, &file->weights, NULL)) {
+        rc = ww_st_file_open(m->dirfd, entry->path, &file->weights, NULL);
+        if (rc) {
             memset(&file->weights, 0, sizeof(file->weights));
             file->weights.fd = -1;
         }
     }
-    return WW_OK;
+    return rc == WW_E_NOMEM ? WW_FAIL_MEMORY(err, "member '%s'", m->name) : WW_OK;
 }
 
 static enum ww_err open_files(struct ww_member *m, struct ww_error *err)

@@ -4,6 +4,7 @@
 
 #include "st_build.h"
 #include "util/fail.h"
+#include "util/fault.h"
 #include "util/alloc.h"
 
 #define F32(name, a, b, begin, end)                                                      \
@@ -266,6 +267,9 @@ static void a_folder_is_an_adapter_when_it_has_no_model(void **state)
     (void)state;
 
     assert_true(ww_adapter_is_folder(folder));
+    ww_fault_arm(WW_FAULT_ALLOC, 1); /* however little memory there is */
+    assert_true(ww_adapter_is_folder(folder));
+    ww_fault_arm(WW_FAULT_ALLOC, 0);
     put_text(folder, "config.json", "{}");
     assert_false(ww_adapter_is_folder(folder));
     ww_test_rmdir(folder);

@@ -2,6 +2,7 @@
 /* Adapters that an error cannot be spoken of come back exactly, whatever was asked for.
  */
 #include "rmm_fixture.h"
+#include "util/fault.h"
 
 enum { SIDE = 16, RANK = 4 };
 
@@ -143,6 +144,30 @@ static void a_base_with_the_factors_names_is_not_needed(void **state)
     fx_free(f);
 }
 
+/* A file that no memory was left to look at is not packed as one of another kind. */
+static void a_lack_of_memory_is_told_as_that(void **state)
+{
+    struct fx *f = fx_new();
+    char *path = make(f, "odd", "", NULL, 0);
+    enum ww_err rc = WW_E_NOMEM;
+    (void)state;
+
+    for (unsigned long n = 1; rc == WW_E_NOMEM; n++) {
+        struct ww_error err = {0};
+        double error = 0;
+        ww_fault_arm(WW_FAULT_ALLOC, n);
+        rc = pack(f, path, 0.1, &error, &err);
+        const bool reached = ww_fault_seen(WW_FAULT_ALLOC) >= n;
+        ww_fault_arm(WW_FAULT_ALLOC, 0);
+        if (rc && rc != WW_E_NOMEM) {
+            fail_msg("allocation %lu: '%s'", n, err.text);
+        }
+        rc = reached ? WW_E_NOMEM : rc; /* it does without a thread */
+    }
+    free(path);
+    fx_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +175,7 @@ int main(void)
         cmocka_unit_test(what_is_no_sum_of_products_comes_back_exactly),
         cmocka_unit_test(factors_beside_those_of_experts_are_coded),
         cmocka_unit_test(a_base_with_the_factors_names_is_not_needed),
+        cmocka_unit_test(a_lack_of_memory_is_told_as_that),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
