@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "merge/build.h"
+#include "merge/extract_doubts.h"
 #include "merge/extract_pair.h"
 #include "merge/extract_write.h"
 #include "merge/lock_side.h"
@@ -86,20 +87,6 @@ static enum ww_err find_others(const struct ww_model *base, struct ww_strlist *m
         ww_free(module);
     }
     return rc;
-}
-
-static enum ww_err note(struct ww_extract_report *report, struct ww_error *err,
-                        const char *text, const char *name)
-{
-    char **grown =
-        ww_realloc_array(report->warnings, report->n_warnings + 1, sizeof(*grown));
-
-    if (!grown) {
-        return WW_FAIL_MEMORY(err, "an adapter");
-    }
-    report->warnings = grown;
-    grown[report->n_warnings] = ww_asprintf("tensor '%.160s' %s", name, text);
-    return grown[report->n_warnings++] ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
 }
 
 /* Rows of the difference, for a decomposition that reads them. */
@@ -178,7 +165,9 @@ static enum ww_err factor(struct ww_extracting *x, const struct ww_pair *pair,
 }
 
 /* PEFT replaces a tied embedding alone, so that what else reads it would stay what it
- * was: a head is carried too, which PEFT finds by the usual name. */
+ * was: a head is carried too, which PEFT finds by the usual name, and without which a
+ * merge could not tell the tie. Where several layers are one module of that name PEFT
+ * would ask for all of them, so it is not named. */
 static enum ww_err take_tied(struct ww_extracting *x, const struct ww_model *base,
                              const struct ww_tensor *t, uint32_t from,
                              struct ww_error *err)
@@ -189,20 +178,21 @@ static enum ww_err take_tied(struct ww_extracting *x, const struct ww_model *bas
     enum ww_err rc = WW_OK;
 
     if (shared || (tied && !ww_tied_head_is_plain(base))) {
-        rc =
-            note(x->report, err,
-                 shared ? "is read by several modules, of which PEFT replaces one; merge "
-                          "the adapter with the tie in mind"
-                        : "is tied to the head, which PEFT leaves as it was; merge the "
-                          "adapter with the tie in mind",
-                 t->name);
+        rc = ww_extract_note(
+            x->report, err,
+            shared ? "is read by several modules, of which PEFT replaces one; merge "
+                     "the adapter with the tie in mind"
+                   : "is tied to the head, which PEFT leaves as it was; merge the "
+                     "adapter with the tie in mind",
+            t->name);
     }
-    if (rc || !tied ||
-        ww_model_find(base, "cls.predictions.transform.dense.weight") != WW_NONE) {
+    if (rc || !tied) {
         return rc;
     }
     head.name = WW_HEAD;
-    return ww_extract_put_whole(x, &head, from, err);
+    return ww_model_find(base, "lm_head.dense.weight") == WW_NONE
+               ? ww_extract_put_whole(x, &head, from, err)
+               : ww_extract_put_unnamed(x, &head, from, err);
 }
 
 static enum ww_err take_whole(struct ww_extracting *x, const struct ww_model *base,
@@ -260,8 +250,8 @@ static enum ww_err take_tensor(struct ww_extracting *x, const struct ww_model *b
         rc = factor(x, &pair, diff, norm, err);
     } else if (x->portable) {
         x->report->dropped++;
-        rc = note(x->report, err, "changed and is left out: no linear weight",
-                  tensor->name);
+        rc = ww_extract_note(x->report, err, "changed and is left out: no linear weight",
+                             tensor->name);
     } else {
         rc = take_whole(x, base, tensor, pair.other, err);
     }
@@ -305,6 +295,9 @@ static enum ww_err take_all(struct ww_extracting *x, const struct ww_model *base
     }
     if (!rc) {
         rc = complete_modules(x, model, err);
+    }
+    if (!rc) {
+        rc = ww_extract_doubts(x, err);
     }
     if (!rc && x->n_tensors == 0) {
         rc = WW_FAIL(err, WW_E_UNSUPPORTED, "'%s' and '%s' do not differ%s", base->path,

@@ -75,7 +75,16 @@ static enum ww_err put(struct ww_extracting *x, char *name, unsigned rank,
 /* Heads stand beside the model that they are put on. */
 static bool is_head(const char *name)
 {
-    return strncmp(name, "lm_head.", 8) == 0 || strncmp(name, "score.", 6) == 0;
+    static const char *const heads[] = {"lm_head.",    "score.",
+                                        "classifier.", "classification_head.",
+                                        "qa_outputs.", "final_logits_bias"};
+
+    for (size_t i = 0; i < WW_LEN(heads); i++) {
+        if (strncmp(name, heads[i], strlen(heads[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* What the name of the module that PEFT sees has before that of the base's. */
@@ -191,6 +200,17 @@ out:
     return rc;
 }
 
+enum ww_err ww_extract_put_unnamed(struct ww_extracting *x, const struct ww_tensor *t,
+                                   uint32_t from, struct ww_error *err)
+{
+    char *name = name_of(x, t->name);
+    enum ww_err rc = announce(x, name ? ww_asprintf(PREFIX "%s", name) : NULL, t->rank,
+                              t->shape, from, err);
+
+    ww_free(name);
+    return rc;
+}
+
 enum ww_err ww_extract_put_whole(struct ww_extracting *x, const struct ww_tensor *t,
                                  uint32_t from, struct ww_error *err)
 {
@@ -205,14 +225,8 @@ enum ww_err ww_extract_put_whole(struct ww_extracting *x, const struct ww_tensor
     } else if (!ww_strlist_has(&x->saved, module)) {
         rc = ww_strlist_add(&x->saved, module, err);
     }
-    if (!rc) {
-        char *name = name_of(x, t->name);
-        rc = announce(x, name ? ww_asprintf(PREFIX "%s", name) : NULL, t->rank, t->shape,
-                      from, err);
-        ww_free(name);
-    }
     ww_free(module);
-    return rc;
+    return rc ? rc : ww_extract_put_unnamed(x, t, from, err);
 }
 
 bool ww_extract_lacks(const struct ww_extracting *x, const char *name)

@@ -55,6 +55,9 @@ enum ww_err ww_extract_put_factors(struct ww_extracting *x, const struct ww_tens
  *  the adapter is written. */
 enum ww_err ww_extract_put_whole(struct ww_extracting *x, const struct ww_tensor *t,
                                  uint32_t from, struct ww_error *err) WW_MUST_USE;
+/** The same without a word to PEFT, which passes over it. */
+enum ww_err ww_extract_put_unnamed(struct ww_extracting *x, const struct ww_tensor *t,
+                                   uint32_t from, struct ww_error *err) WW_MUST_USE;
 /** The tensor belongs to a module that is carried whole, and is not there yet. */
 bool ww_extract_lacks(const struct ww_extracting *x, const char *name);
 /** adapter_config.json, adapter_model.safetensors, README.md, signature. base: the name

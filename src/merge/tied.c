@@ -26,6 +26,11 @@ static const char *const language_models[] = {"*ForCausalLM", "*LMHeadModel",
                                               "*ForMaskedLM", "*ForConditionalGeneration",
                                               "*ForPreTraining"};
 
+/* Classes that have no head over the vocabulary, whatever their settings say of ties. */
+static const char *const headless[] = {"*Classification", "*ForQuestionAnswering",
+                                       "*ForMultipleChoice", "*ForNextSentencePrediction",
+                                       "*EncoderModel"};
+
 /* Parts of other heads than a single matrix by the name lm_head. */
 static const char *const other_heads[] = {"cls.predictions.transform.dense.weight",
                                           "lm_head.dense.weight"};
@@ -65,6 +70,9 @@ bool ww_is_shared_embedding(const struct ww_model *model, const char *name)
 static bool is_tied(const struct ww_model *model)
 {
     if (!model->config) {
+        return false;
+    }
+    if (has_class(model, headless, WW_LEN(headless))) {
         return false;
     }
     if (model->config->tie_present) {

@@ -7,7 +7,8 @@
 
 /** The token embedding of a model that has no other head: tie_word_embeddings says so and
  *  there is no lm_head, or config.json is silent, its class is a language model's and no
- *  head is stored by any name. WW_NONE: it has a head of its own, or none. */
+ *  head is stored by any name. WW_NONE: it has a head of its own, or none, as classifiers
+ *  have whose settings are those of a language model. */
 uint32_t ww_tied_embedding(const struct ww_model *model);
 
 /** Is it one that several modules read, as of T5 and BART, whose copies are not stored?

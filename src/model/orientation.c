@@ -17,7 +17,15 @@ static const struct {
     const char *bare; /* the class whose modules have no such name */
 } roots[] = {{"gpt2", "transformer.", "GPT2Model"},
              {"openai-gpt", "transformer.", "OpenAIGPTModel"},
+             {"gpt_neo", "transformer.", "GPTNeoModel"},
+             {"gptj", "transformer.", "GPTJModel"},
+             {"gpt_bigcode", "transformer.", "GPTBigCodeModel"},
+             {"codegen", "transformer.", "CodeGenModel"},
+             {"falcon", "transformer.", "FalconModel"},
+             {"mpt", "transformer.", "MptModel"},
              {"bloom", "transformer.", "BloomModel"},
+             {"bart", "model.", "BartModel"},
+             {"mbart", "model.", "MBartModel"},
              {"opt", "model.", "OPTModel"}};
 
 bool ww_stores_inputs_first(const struct ww_model *model)

@@ -129,3 +129,46 @@ PY
     "$WW" extract base tuned whisper --json -q >said
     jq -e '.warnings[0] | contains("tied to the head")' said
 }
+
+# pair CONFIG TENSOR=SHAPE...: a new pair and its adapter, as out; said has the answer.
+pair() {
+    rm -rf base tuned out back
+    make_pair "$@"
+    "$WW" extract base tuned out --json -q >said
+}
+
+@test "an encoder with a tied head comes back, and PEFT is named no module of layers as one" {
+    printf 'merge_method: passthrough\nmodels: [{model: base+out}]\n' >recipe.yml
+    pair '{"model_type": "roberta", "architectures": ["RobertaForMaskedLM"]}' \
+        roberta.embeddings.word_embeddings.weight=4x3 lm_head.dense.weight=3x3
+    jq -e '.modules_to_save == ["roberta.embeddings.word_embeddings"]' out/adapter_config.json
+    "$WW" merge recipe.yml back -q
+    pair '{"model_type": "bert", "architectures": ["BertForMaskedLM"]}' \
+        bert.embeddings.word_embeddings.weight=4x3 cls.predictions.transform.dense.weight=3x3
+    "$WW" merge recipe.yml back -q
+}
+
+@test "a classifier has no head that could be tied" {
+    pair '{"model_type": "bert", "tie_word_embeddings": true, "architectures": ["BertForSequenceClassification"]}' \
+        bert.embeddings.word_embeddings.weight=4x3 classifier.weight=2x3
+    jq -e '(.warnings // []) == []' said
+    jq -e '.modules_to_save == ["bert.embeddings.word_embeddings"]' out/adapter_config.json
+}
+
+@test "modules of files of the class without a head have the names that PEFT sees" {
+    pair '{"model_type": "gpt_neo", "architectures": ["GPTNeoForCausalLM"]}' h.0.mlp.c_fc.weight=4x3
+    jq -e '.target_modules == ["transformer.h.0.mlp.c_fc"]' out/adapter_config.json
+    pair '{"model_type": "bart", "architectures": ["BartForConditionalGeneration"]}' \
+        encoder.layers.0.fc1.weight=4x3 final_logits_bias=1x4
+    jq -e '.target_modules == ["model.encoder.layers.0.fc1"]' out/adapter_config.json
+    printf 'merge_method: passthrough\nmodels: [{model: base+out}]\n' >recipe.yml
+    "$WW" merge recipe.yml back -q
+}
+
+@test "modules that PEFT may pass over are told" {
+    pair '{"model_type": "gpt_neox", "architectures": ["GPTNeoXForCausalLM"]}' embed_out.weight=4x3
+    jq -e '.warnings[0] | contains("another name")' said
+    pair '{"model_type": "mixtral"}' model.layers.0.block_sparse_moe.experts.0.w1.weight=4x3 \
+        model.layers.0.block_sparse_moe.experts.0.w2.weight=2x4
+    jq -e '.warnings[0] | contains("a rank of its own")' said
+}

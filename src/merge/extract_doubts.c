@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An adapter that PEFT passes over in part answers as neither model does, and PEFT says
+ * nothing of weights carried whole and of some factors, so it is said here.
+ */
+#include "merge/extract_doubts.h"
+
+#include <string.h>
+
+#include "model/config.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/num.h"
+
+/* Names in files that transformers 5 changes, beyond those of experts; type NULL: any. */
+static const struct {
+    const char *type;
+    const char *glob;
+} renamed[] = {{"gpt_neox", "embed_out.*"},      {NULL, "*.attention.attention.query.*"},
+               {NULL, "language_model.model.*"}, {"qwen2_vl", "visual.*"},
+               {"qwen2_vl", "model.layers.*"},   {"qwen2_5_vl", "visual.*"},
+               {"qwen2_5_vl", "model.layers.*"}};
+
+enum ww_err ww_extract_note(struct ww_extract_report *report, struct ww_error *err,
+                            const char *text, const char *name)
+{
+    char **grown =
+        ww_realloc_array(report->warnings, report->n_warnings + 1, sizeof(*grown));
+
+    if (!grown) {
+        return WW_FAIL_MEMORY(err, "an adapter");
+    }
+    report->warnings = grown;
+    grown[report->n_warnings] = ww_asprintf("tensor '%.160s' %s", name, text);
+    return grown[report->n_warnings++] ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
+}
+
+static bool is_renamed(const struct ww_model *base, const char *name)
+{
+    const char *type = base->config ? base->config->root_model_type : NULL;
+
+    for (size_t i = 0; i < WW_LEN(renamed); i++) {
+        if ((!renamed[i].type || (type && strcmp(type, renamed[i].type) == 0)) &&
+            ww_str_glob(renamed[i].glob, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum ww_err doubt_names(struct ww_extracting *x, struct ww_error *err)
+{
+    static const char prefix[] = "base_model.model.";
+
+    for (uint32_t t = 0; t < x->n_tensors; t++) {
+        const char *name = x->tensors[t].name + sizeof(prefix) - 1;
+        if (is_renamed(x->models[0], name)) {
+            return ww_extract_note(
+                x->report, err,
+                "is of a module that transformers 5 loads under another name; PEFT may "
+                "pass over it without a word, 'weightward merge' adds it",
+                name);
+        }
+    }
+    return WW_OK;
+}
+
+static bool is_stacked(const char *module)
+{
+    return strstr(module, ".experts.") || ww_str_ends(module, ".gate") ||
+           ww_str_ends(module, ".router");
+}
+
+/* Stacked, experts and their router have the rank of the settings alone. */
+static enum ww_err doubt_ranks(struct ww_extracting *x, struct ww_error *err)
+{
+    bool experts = false;
+    uint64_t common = 0;
+
+    for (size_t i = 0; i < x->modules.n; i++) {
+        experts = experts || strstr(x->modules.items[i], ".experts.");
+        common = ww_max_u64(common, x->ranks[i]);
+    }
+    for (size_t i = 0; i < x->modules.n && experts; i++) {
+        if (x->ranks[i] != common && is_stacked(x->modules.items[i])) {
+            return ww_extract_note(
+                x->report, err,
+                "has factors of a rank of its own; transformers 5 stacks experts, and "
+                "PEFT loads no such adapter for them: --portable gives all one rank",
+                x->modules.items[i]);
+        }
+    }
+    return WW_OK;
+}
+
+enum ww_err ww_extract_doubts(struct ww_extracting *x, struct ww_error *err)
+{
+    enum ww_err rc = doubt_names(x, err);
+
+    return rc ? rc : doubt_ranks(x, err);
+}
