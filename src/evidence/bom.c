@@ -111,6 +111,7 @@ static enum ww_err compare_plain(int dirfd, const struct ww_chain_report *report
     ww_buf_init(&mine, WW_BOM_MAX_BYTES);
     rc = ww_file_read_at(dirfd, WW_BOM_FILE, WW_LINKS_REFUSE, &text, err);
     if (rc == WW_E_NOTFOUND) {
+        ww_error_clear(err);
         rc = WW_OK;
         goto out;
     }

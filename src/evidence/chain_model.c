@@ -141,7 +141,11 @@ static enum ww_err take_word(struct ww_chain_model *m, struct ww_error *err)
         model->locked = statement.lock != NULL;
     }
     ww_tensors_release(&statement);
-    return rc == WW_E_NOTFOUND ? WW_OK : rc;
+    if (rc == WW_E_NOTFOUND) {
+        ww_error_clear(err);
+        return WW_OK;
+    }
+    return rc;
 }
 
 static bool has_plain(const struct ww_chain_model *m)

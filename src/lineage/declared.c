@@ -67,7 +67,11 @@ static enum ww_err read_file(int dirfd, const char *name, struct ww_buf *out, bo
     enum ww_err rc = ww_file_read_at(dirfd, name, WW_LINKS_REFUSE, out, err);
 
     *there = rc == WW_OK;
-    return rc == WW_E_NOTFOUND ? WW_OK : rc;
+    if (rc == WW_E_NOTFOUND) {
+        ww_error_clear(err); /* what is said later is said of something else */
+        return WW_OK;
+    }
+    return rc;
 }
 
 enum ww_err ww_declared_read(const char *folder, struct ww_declared *out,

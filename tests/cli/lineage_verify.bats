@@ -140,6 +140,8 @@ EOF
     rm suspect/README.md
     run -6 verify
     [[ $output == *"declares nothing"* ]]
+    card "org/rev, org/caesar"
+    refused 4 "cannot open folder.*nowhere" verify "${here[@]}" --base nowhere # not the recipe that is none
     printf 'no card\n' >suspect/README.md
     run -6 verify
     printf -- '---\nbase_model: {a: [b\n---\n' >suspect/README.md
