@@ -105,6 +105,11 @@ load helper
     diff -r model back
 }
 
+@test "what was typed wrongly stays on the line that says so" {
+    refused 2 "no command 'a weightward: done'" "$WW" $'a\nweightward: done' --json
+    jq -e '.error.text | contains("a weightward")' stdout
+}
+
 @test "help leaves the keys to the pager, and closed descriptors to no file" {
     mkdir bin
     cat >bin/man <<'END'

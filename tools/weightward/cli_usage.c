@@ -16,6 +16,9 @@ int cli_wrong_use(const char *verb, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(said, sizeof said, fmt, ap);
     va_end(ap);
+    for (char *at = said; *at; at++) {
+        *at = *at == '\n' ? ' ' : *at; /* what was typed begins no line of its own */
+    }
     fprintf(stderr, "weightward%s%s: %s\n", verb ? " " : "", verb ? verb : "", said);
     return CLI_USAGE;
 }
