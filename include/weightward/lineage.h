@@ -178,19 +178,20 @@ struct ww_decompose_report {
     double structured; /* part of the difference that is unexplained and lies in
                           directions, as many as the widest candidate has; where that is
                           not told from none, the most that it may be */
-    double hides; /* a further source that is as wide as the widest candidate, and went in
-                     whole, would have shown from this share on */
-    double unseen;    /* of weights that were rounded after the merge: a source may stand
-                         for a relative that was not given where that leaves less of the
-                         difference than this; 0: they were not, or it is incomplete */
-    double replay;    /* share of moved elements whose bits the blend by the recipe
-                         numbers gives, computed in double and rounded once */
-    double kept;      /* share of moved elements where the suspect left the base */
-    double kept_most; /* the same of the rounded blend */
-    double pruned;    /* share of weights that are zero where the base's are not; they
-                         are left out of all sums */
-    char *disguise;   /* what the suspect was before it was compared: "a GGUF file of
-                         Q4_K, decoded"; NULL: what it is */
+    double hides;  /* a further source that is as wide as the widest candidate and as long
+                      as the shortest, and went in whole, would have shown from this share
+                      on */
+    double unseen; /* of weights that were rounded after the merge: a source may stand
+                      for a relative that was not given where that leaves less of the
+                      difference than this; 0: they were not, or it is incomplete */
+    double replay; /* share of moved elements whose bits the blend by the recipe
+                      numbers gives, computed in double and rounded once */
+    double kept;   /* share of moved elements where the suspect left the base */
+    double kept_most;   /* the same of the rounded blend */
+    double pruned;      /* share of weights that are zero where the base's are not; they
+                           are left out of all sums */
+    char *disguise;     /* what the suspect was before it was compared: "a GGUF file of
+                           Q4_K, decoded"; NULL: what it is */
     const char *method; /* static: a merge method, or "blend", "none", "unclear" */
     const char *not_excluded[WW_LINEAGE_MAX_WORDS]; /* static, ends with NULL */
     bool gradient;       /* numbers of the recipe run over the layers */

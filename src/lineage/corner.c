@@ -19,10 +19,18 @@ bool ww_corner_has(const struct ww_family *family, uint32_t tensor)
     return t->rank == 2 && t->shape[0] >= LEAST_SIDE && t->shape[1] >= LEAST_SIDE;
 }
 
+bool ww_corner_is_vector(const struct ww_family *family, uint32_t tensor)
+{
+    const struct ww_tensor *t = own(family, tensor);
+
+    return t->rank == 1 && t->shape[0] >= LEAST_SIDE;
+}
+
 void ww_corner_sides(const struct ww_family *family, uint32_t tensor, size_t most,
                      size_t *rows, size_t *columns)
 {
-    const uint64_t n = own(family, tensor)->shape[1];
+    const struct ww_tensor *t = own(family, tensor);
+    const uint64_t n = t->shape[t->rank - 1];
     const uint64_t m = family->tensors[tensor].n_elements / n;
 
     *rows = m < most ? (size_t)m : most;

@@ -7,7 +7,9 @@
 
 /** Is it a matrix with both sides long enough to tell directions? */
 bool ww_corner_has(const struct ww_family *family, uint32_t tensor);
-/** Its sides, or most where they are longer. */
+/** Is it a vector that long? */
+bool ww_corner_is_vector(const struct ww_family *family, uint32_t tensor);
+/** A matrix's sides, or most where they are longer; a vector is one row. */
 void ww_corner_sides(const struct ww_family *family, uint32_t tensor, size_t most,
                      size_t *rows, size_t *columns);
 

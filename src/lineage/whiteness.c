@@ -3,7 +3,9 @@
  * Of each matrix a corner: what shares leave over, weighed by rounding and noise so that
  * no element has most of it, and orthogonal to base and sources, whose own shares in this
  * matrix may be a little other ones. Sums over matrices then, one score for each
- * question, since what is little in each of them shows in all.
+ * question, since what is little in each of them shows in all. Vectors of one length, as
+ * gains of norms over the stream are, make one matrix more, a row each: what was learned
+ * in them runs along in many.
  */
 #include "lineage/whiteness.h"
 
@@ -64,15 +66,47 @@ struct room {
 
 struct measuring {
     const struct ww_whiteness_ask *ask;
+    uint32_t stack[SIDE]; /* the vectors; as a matrix, the tensor behind the last */
+    size_t n_stack;
     unsigned n_sources; /* of the family */
     struct room *rooms;
     struct of_matrix *found; /* per tensor */
 };
 
+static bool is_stack(const struct measuring *w, uint32_t tensor)
+{
+    return tensor == w->ask->family->n_tensors;
+}
+
+/* Whose weights a row has. */
+static uint32_t tensor_of(const struct measuring *w, uint32_t tensor, size_t row)
+{
+    return is_stack(w, tensor) ? w->stack[row] : tensor;
+}
+
+static enum ww_err read_row(const struct measuring *w, struct room *r, uint32_t tensor,
+                            unsigned model, size_t row, size_t n, double *out,
+                            double *steps, struct ww_error *err)
+{
+    return ww_corner_row(w->ask->family, tensor_of(w, tensor, row), model,
+                         is_stack(w, tensor) ? 0 : row, n, r->bytes, out, steps, err);
+}
+
 static const double *shares_of(const struct measuring *w, uint32_t tensor)
 {
     return w->ask->per_tensor ? w->ask->per_tensor + (size_t)tensor * w->n_sources
                               : w->ask->shares;
+}
+
+static bool takes_part(const struct measuring *w, unsigned source)
+{
+    const uint32_t n = w->ask->per_tensor ? w->ask->family->n_tensors : 1;
+    bool found = false;
+
+    for (uint32_t t = 0; t < n; t++) {
+        found |= shares_of(w, t)[source] != 0;
+    }
+    return found;
 }
 
 /* Suspect less base into e, variances of rounding into weight; a pruned element's is
@@ -82,18 +116,15 @@ static enum ww_err read_difference(const struct measuring *w, struct room *r,
                                    struct ww_error *err)
 {
     const struct ww_family *family = w->ask->family;
-    const enum ww_dtype grid = family->tensors[tensor].grid;
     enum ww_err rc = WW_OK;
 
     for (size_t i = 0; i < m && !rc; i++) {
+        const enum ww_dtype grid = family->tensors[tensor_of(w, tensor, i)].grid;
         double *e = r->flip.e + i * n;
         double *base = r->base + i * n;
         memset(r->steps, 0, sizeof(r->steps));
-        rc = ww_corner_row(family, tensor, WW_FAMILY_SUSPECT, i, n, r->bytes, e, r->steps,
-                           err);
-        rc = rc ? rc
-                : ww_corner_row(family, tensor, WW_FAMILY_BASE, i, n, r->bytes, base,
-                                r->x, err);
+        rc = read_row(w, r, tensor, WW_FAMILY_SUSPECT, i, n, e, r->steps, err);
+        rc = rc ? rc : read_row(w, r, tensor, WW_FAMILY_BASE, i, n, base, r->x, err);
         for (size_t j = 0; j < n && !rc; j++) {
             const double step =
                 r->steps[j] > 0 ? r->steps[j] : ldexp(1, ww_moments_step(e[j], grid));
@@ -114,8 +145,8 @@ static enum ww_err read_source(const struct measuring *w, struct room *r, uint32
     enum ww_err rc = WW_OK;
 
     for (size_t i = 0; i < m && !rc; i++) {
-        rc = ww_corner_row(w->ask->family, tensor, WW_FAMILY_SOURCES + source, i, n,
-                           r->bytes, out + i * n, r->steps, err);
+        rc = read_row(w, r, tensor, WW_FAMILY_SOURCES + source, i, n, out + i * n,
+                      r->steps, err);
         for (size_t j = 0; j < n && !rc; j++) {
             out[i * n + j] -= r->base[i * n + j];
         }
@@ -193,9 +224,11 @@ static void take_off(const double *taken, unsigned k, size_t n, double *x)
 }
 
 /* e, what the blend leaves of the difference g, to what the rounded blend leaves. */
-static void round_blend(struct room *r, enum ww_dtype grid, size_t m, size_t n)
+static void round_blend(const struct measuring *w, struct room *r, uint32_t tensor,
+                        size_t m, size_t n)
 {
     for (size_t i = 0; i < m; i++) {
+        const enum ww_dtype grid = w->ask->family->tensors[tensor_of(w, tensor, i)].grid;
         double *e = r->flip.e + i * n;
         const double *base = r->base + i * n;
         const double *g = r->g + i * n;
@@ -215,7 +248,6 @@ static void round_blend(struct room *r, enum ww_dtype grid, size_t m, size_t n)
 static enum ww_err leave_over(const struct measuring *w, struct room *r, uint32_t tensor,
                               size_t m, size_t n, unsigned *k, struct ww_error *err)
 {
-    const double *shares = shares_of(w, tensor);
     double *e = r->flip.e;
     enum ww_err rc = read_difference(w, r, tensor, m, n, err);
 
@@ -223,12 +255,12 @@ static enum ww_err leave_over(const struct measuring *w, struct room *r, uint32_
     memcpy(r->g, e, m * n * sizeof(*e));
     for (unsigned i = 0; i < w->n_sources && !rc; i++) {
         double *x = r->taken + *k * m * n;
-        if (shares[i] == 0) {
+        if (is_stack(w, tensor) ? !takes_part(w, i) : shares_of(w, tensor)[i] == 0) {
             continue;
         }
         rc = read_source(w, r, tensor, i, m, n, x, err);
         for (size_t at = 0; at < m * n && !rc; at++) {
-            e[at] -= shares[i] * x[at];
+            e[at] -= shares_of(w, tensor_of(w, tensor, at / n))[i] * x[at];
         }
         ++*k;
     }
@@ -237,8 +269,8 @@ static enum ww_err leave_over(const struct measuring *w, struct room *r, uint32_
     }
     const double beyond = weigh(r, m * n);
     w->found[tensor].noise = beyond * weighed(e, r->weight, m * n);
-    if (w->ask->rounded) {
-        round_blend(r, w->ask->family->tensors[tensor].grid, m, n);
+    if (w->ask->rounded || is_stack(w, tensor)) { /* gains move by few steps */
+        round_blend(w, r, tensor, m, n);
     }
     w->found[tensor].difference = times(r->g, r->weight, m * n);
     (void)times(e, r->weight, m * n);
@@ -311,7 +343,8 @@ static enum ww_err visit(void *payload, struct ww_per_tensor *crew, unsigned thr
     unsigned k = 0;
     enum ww_err rc = WW_OK;
 
-    ww_corner_sides(w->ask->family, tensor, SIDE, &m, &n);
+    ww_corner_sides(w->ask->family, tensor_of(w, tensor, 0), SIDE, &m, &n);
+    m = is_stack(w, tensor) ? w->n_stack : m;
     rc = leave_over(w, r, tensor, m, n, &k, err);
     if (!rc) {
         ww_signflip_set(&r->flip, m, n);
@@ -321,16 +354,30 @@ static enum ww_err visit(void *payload, struct ww_per_tensor *crew, unsigned thr
     }
     /* Task vectors are read against the base, which was weighed. */
     for (size_t i = 0; i < m && !rc; i++) {
-        rc = ww_corner_row(w->ask->family, tensor, WW_FAMILY_BASE, i, n, r->bytes,
-                           r->base + i * n, r->steps, err);
+        rc = read_row(w, r, tensor, WW_FAMILY_BASE, i, n, r->base + i * n, r->steps, err);
     }
-    for (unsigned i = 0; i < w->ask->n_candidates && !rc; i++) {
+    for (unsigned i = 0; i < w->ask->n_candidates && !is_stack(w, tensor) && !rc; i++) {
         rc = ask_source(w, r, tensor, i, k, err);
     }
     return rc ? rc : ww_per_tensor_progress(crew, 0, err);
 }
 
-/* Some matrices over the whole depth: how many. */
+/* Vectors as long as the first one. */
+static void choose_vectors(struct measuring *w)
+{
+    const struct ww_family *family = w->ask->family;
+
+    for (uint32_t t = 0; t < family->n_tensors && w->n_stack < SIDE; t++) {
+        const struct ww_family_tensor *of = &family->tensors[t];
+        if (ww_corner_is_vector(family, t) && (!w->ask->use || w->ask->use[t]) &&
+            (w->n_stack == 0 ||
+             of->n_elements == family->tensors[w->stack[0]].n_elements)) {
+            w->stack[w->n_stack++] = t;
+        }
+    }
+}
+
+/* Some matrices over the whole depth, and those outside of layers: how many. */
 static uint32_t choose(const struct measuring *w, uint64_t *sizes)
 {
     const struct ww_family *family = w->ask->family;
@@ -343,9 +390,11 @@ static uint32_t choose(const struct measuring *w, uint64_t *sizes)
             if (!ww_corner_has(family, t) || (w->ask->use && !w->ask->use[t])) {
                 continue;
             }
+            const bool outside = family->tensors[t].layer == WW_NONE;
             if (turn == 0) {
-                all++;
-            } else if (at++ % ((all + WW_WHITENESS_MOST - 1) / WW_WHITENESS_MOST) == 0) {
+                all += !outside;
+            } else if (outside ||
+                       at++ % ((all + WW_WHITENESS_MOST - 1) / WW_WHITENESS_MOST) == 0) {
                 sizes[t] = 1;
                 taken++;
             }
@@ -375,15 +424,13 @@ static double score_of(const struct of_source *s)
     return fmax(beside, along);
 }
 
-static bool takes_part(const struct measuring *w, unsigned source)
+static double score_of_stack(const struct measuring *w)
 {
-    const uint32_t n = w->ask->per_tensor ? w->ask->family->n_tensors : 1;
-    bool found = false;
+    const struct of_matrix *s = &w->found[w->ask->family->n_tensors];
+    const double beside =
+        fmax(ww_signflip_score(&s->rows), ww_signflip_score(&s->columns));
 
-    for (uint32_t t = 0; t < n; t++) {
-        found |= shares_of(w, t)[source] != 0;
-    }
-    return found;
+    return fmax(beside, ww_signflip_score(&s->spectrum));
 }
 
 /* Sums over matrices in their order. */
@@ -408,6 +455,7 @@ static void conclude(const struct measuring *w, const uint64_t *sizes,
     out->score = fmax(ww_signflip_score(&all.rows), ww_signflip_score(&all.columns));
     out->score = fmax(out->score, ww_signflip_score(&all.spectrum));
     out->score = fmax(out->score, alone / ALONE);
+    out->score = fmax(out->score, score_of_stack(w));
     for (unsigned i = 0; i < w->ask->n_candidates; i++) {
         struct of_source sum = {0};
         for (uint32_t t = 0; t < w->ask->family->n_tensors; t++) {
@@ -511,7 +559,7 @@ enum ww_err ww_whiteness_measure(const struct ww_whiteness_ask *ask,
     const struct ww_per_tensor_job job = {.phase = "noise",
                                           .run = ask->run,
                                           .sizes = sizes,
-                                          .n = ask->family->n_tensors,
+                                          .n = ask->family->n_tensors + 1,
                                           .total_bytes = 1,
                                           .visit = visit,
                                           .payload = &w};
@@ -520,6 +568,8 @@ enum ww_err ww_whiteness_measure(const struct ww_whiteness_ask *ask,
     memset(out, 0, sizeof(*out));
     if (!rc && choose(&w, sizes) >= WW_WHITENESS_FEWEST && can_tell(&w)) {
         out->told = true;
+        choose_vectors(&w);
+        sizes[ask->family->n_tensors] = w.n_stack >= WW_WHITENESS_FEWEST;
         rc = prepare(&w, n_threads, sizes, err);
         rc = rc ? rc : ww_per_tensor_run(&job, &read, err);
         if (!rc) {

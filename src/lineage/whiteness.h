@@ -39,8 +39,8 @@ struct ww_whiteness {
     double twins; /* what a statistic would be, in standard deviations, if what is left
                      were noise that a candidate with a share has beyond the source that
                      it stands for: the least over those candidates */
-    double hides; /* a further source as wide as the widest candidate that would have
-                     shown (97 %) has at least this share */
+    double hides; /* a further source as wide as the widest candidate and as long as the
+                     shortest that would have shown (97 %) has at least this share */
 };
 
 /** The same numbers for any thread count. Reads corners of matrices. */

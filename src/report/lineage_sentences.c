@@ -147,8 +147,8 @@ static char *noise_of(const struct ww_decompose_report *d)
 {
     return d->noise_like
                ? ww_asprintf("; what is left looks like noise (score %.1f, below %.0f is "
-                             "asked for), and a further source that went in whole would "
-                             "have shown from a share of %.3f on",
+                             "asked for), and a further source that went in whole and is "
+                             "as long as these would have shown from a share of %.3f on",
                              d->score, WW_LINEAGE_NO_NOISE, d->hides)
            : d->has_noise && d->score >= WW_LINEAGE_NO_NOISE
                ? ww_asprintf("; what is left is not as noise would be (score %.1f, noise "

@@ -131,6 +131,24 @@ EOF
     [[ $output == "SUPPORTS IN PART: "*"is not as noise would be"* ]]
 }
 
+@test "a source that changed gains of norms alone does not pass for noise" {
+    cat >recipe.yml <<EOF
+merge_method: task_arithmetic
+base_model: $family/base
+models:
+  - model: $family/expert-rev
+    parameters: {weight: 0.5}
+  - model: $family/expert-caesar
+    parameters: {weight: [{filter: norm, value: 4}, {value: 0}]}
+dtype: float32
+out_dtype: bfloat16
+EOF
+    "$WW" merge recipe.yml suspect -q
+    "$WW_BIN/perturb_model" suspect noisy 0.001 7
+    "$WW" lineage decompose noisy --base "$family/base" --candidate "$family/expert-rev" --json -q >answer
+    jq -e '.incomplete and .noise_test.score > 6 and .noise_test.hides < 0.1' answer
+}
+
 @test "a weight below zero comes out with its bits, and is told as such" {
     blend task_arithmetic 0.7 -0.4
     decompose --json >answer

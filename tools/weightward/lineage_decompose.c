@@ -137,8 +137,9 @@ static void tell_noise(const struct ww_decompose_report *report)
         printf(
             "%.4f of the difference is not explained, and it looks like noise (at most "
             "%.4f lies in directions): supports that no further source of a share of "
-            "%.3f or more went in whole, if it lies in directions as the candidates' "
-            "task vectors do; one that is noise itself looks the same\n",
+            "%.3f or more went in whole, if its task vector is as long as the "
+            "candidates' and lies in directions as theirs do; a shorter one may hide "
+            "with a larger share, and one that is noise itself looks the same\n",
             report->unexplained, report->structured, report->hides);
     } else if (report->has_noise && report->score >= WW_LINEAGE_NO_NOISE) {
         printf(
