@@ -87,7 +87,7 @@ EOF
     # Nor does it stand for a source.
     card "org/rev, org/cousin"
     run -6 verify "${here[@]}" --source org/cousin=cousin
-    [[ $output == "COULD NOT TELL: "*"a relative stands for a source"* ]]
+    [[ $output == "COULD NOT TELL: "*"a relative stands for a source"*"looks like a source"* ]]
 }
 
 @test "a declared source that is not in the weights disagrees" {

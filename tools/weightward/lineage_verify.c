@@ -37,6 +37,14 @@ static int read_names(const struct verify *opt, const char *verb,
     return 0;
 }
 
+/* What relatives of a source that is not here would look like is not supported yet. */
+static const char *observed(const struct ww_verify_lineage_report *report)
+{
+    return report->decompose.incomplete && report->agreement == WW_LINEAGE_UNTOLD
+               ? "looks like a source"
+               : "supported by the weights";
+}
+
 static int tell(const struct ww_verify_lineage_report *report)
 {
     static const char *const words[] = {"COULD NOT TELL", "AGREES", "DISAGREES"};
@@ -48,7 +56,7 @@ static int tell(const struct ww_verify_lineage_report *report)
         printf("  '%s' is declared in %s: %s\n", d->name, report->declared_by,
                !d->found      ? "its folder is not known"
                : !d->compared ? "the weights say nothing of it"
-               : d->observed  ? "supported by the weights"
+               : d->observed  ? observed(report)
                               : "not supported by the weights");
     }
     if (report->replay.drawn && report->has_decompose) {
@@ -57,8 +65,7 @@ static int tell(const struct ww_verify_lineage_report *report)
     }
     for (size_t i = 0; i < report->n_undeclared; i++) {
         printf("  '%s' is not declared, and %s\n", report->undeclared[i],
-               report->decompose.incomplete ? "looks like a source"
-                                            : "supported by the weights");
+               observed(report));
     }
     return statuses[report->agreement];
 }
