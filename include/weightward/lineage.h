@@ -161,7 +161,8 @@ struct ww_decompose_report {
     double unexplained; /* 1 - r2 / r2_ceiling, not below 0 */
     bool incomplete;    /* more than WW_LINEAGE_ELSEWHERE is unexplained, by no method
                            either, or more than 0.01 where elements say so or weights
-                           were rounded to numbers whose cells are known, or more than
+                           were rounded to numbers whose cells are known (0.0002 where
+                           what lies outside of these has directions), or more than
                            0.001 (0.0002 where rounding leaves next to nothing) of
                            a sum whose bits no recipe gives: sources that are
                            included may be relatives of one not given */
@@ -169,7 +170,8 @@ struct ww_decompose_report {
                            shown another one, and did not move: so that what is unexplained
                            is how elements were selected; 0: not asked, or not so */
     bool has_noise;     /* what is unexplained was held against noise, since the answer
-                           would have been incomplete; then the next four are told */
+                           would have been incomplete, or is for what lies outside of
+                           cells; then the next four are told */
     bool noise_like; /* nothing shows that it is more than independent noise, a copy of a
                         source with noise in place of the source would have shown, and
                         hides is WW_LINEAGE_HIDES at most; incomplete is false then */

@@ -340,6 +340,16 @@ static bool needs_places(const struct ww_verdict_ask *v,
             (rounded && count_included(r) > 1));
 }
 
+/* Is an answer whole so far, of weights whose cells tell more than how much they leave?
+ * As little as the rounding of the merge itself is no one's. */
+static bool needs_cells(const struct ww_verdict_ask *v,
+                        const struct ww_decompose_report *r)
+{
+    return v->family->disguise.cells && !r->incomplete && count_included(r) > 0 &&
+           r->n_ranks == 0 && r->still == 0 && !r->has_noise &&
+           r->unexplained > OF_A_NEAR_TWIN;
+}
+
 /* What a relative leaves without being told, where bits are not the merge's own. */
 static double unseen(const struct ww_verdict_ask *v, const struct ww_decompose_report *r)
 {
@@ -408,6 +418,9 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
         if (report->noise_like && strcmp(report->method, unclear.best) == 0) {
             set_words(report, &noisy);
         }
+    }
+    if (!rc && needs_cells(ask, report)) {
+        rc = ww_verdict_outside(ask, report, err);
     }
     report->unseen = unseen(ask, report);
     return rc;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Is what is unexplained as noise would be? */
+#include <math.h>
+
 #include "lineage/verdict_work.h"
 #include "lineage/whiteness.h"
 
@@ -7,15 +9,21 @@
  * left were that noise. */
 #define TWIN_SHOWS (WW_LINEAGE_NO_NOISE + 2)
 
+/* Score from which on cells say that something else went in; with all given none of 38
+ * that left more than a merge's rounding reached 4. */
+#define OUTSIDE 5.0
+
 /* The blend as it is, or rounded where that alone leaves noise. */
 static enum ww_err measure(const struct ww_verdict_ask *v, const double *shares,
-                           unsigned n, struct ww_whiteness *out, struct ww_error *err)
+                           unsigned n, bool outside, struct ww_whiteness *out,
+                           struct ww_error *err)
 {
     struct ww_whiteness rounded;
     struct ww_whiteness_ask ask = {.family = v->family,
                                    .shares = shares,
                                    .per_tensor = v->per_tensor,
                                    .use = v->fitted,
+                                   .outside = outside,
                                    .n_candidates = n,
                                    .run = &v->options->run};
     enum ww_err rc = ww_whiteness_measure(&ask, out, err);
@@ -43,7 +51,7 @@ enum ww_err ww_verdict_noise(const struct ww_verdict_ask *v,
     for (size_t i = 0; i < r->n_sources; i++) {
         shares[i] = r->sources[i].recipe;
     }
-    rc = measure(v, shares, (unsigned)r->n_sources, &found, err);
+    rc = measure(v, shares, (unsigned)r->n_sources, false, &found, err);
     if (rc || !found.told) {
         return rc;
     }
@@ -55,4 +63,28 @@ enum ww_err ww_verdict_noise(const struct ww_verdict_ask *v,
                     found.hides <= WW_LINEAGE_HIDES;
     r->incomplete = !r->noise_like;
     return WW_OK;
+}
+
+/* Of weights that were rounded once more a source leaves little, or a relative of it that
+ * stands in its place. What lies outside of the cells of their values has directions even
+ * so. */
+enum ww_err ww_verdict_outside(const struct ww_verdict_ask *v,
+                               struct ww_decompose_report *r, struct ww_error *err)
+{
+    double shares[WW_LINEAGE_MAX_SOURCES] = {0};
+    struct ww_whiteness found;
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < r->n_sources; i++) {
+        shares[i] = r->sources[i].recipe;
+    }
+    rc = measure(v, shares, (unsigned)r->n_sources, true, &found, err);
+    if (rc || !found.told || found.score < OUTSIDE) {
+        return rc;
+    }
+    rc = ww_verdict_noise(v, r, err);
+    r->score = fmax(r->score, found.score);
+    r->noise_like = false;
+    r->incomplete = true;
+    return rc;
 }

@@ -52,5 +52,10 @@ enum ww_err ww_verdict_places(const struct ww_verdict_ask *v,
 enum ww_err ww_verdict_noise(const struct ww_verdict_ask *v,
                              struct ww_decompose_report *r,
                              struct ww_error *err) WW_MUST_USE;
+/** The same of weights whose cells are known, where nothing else said that a source is
+ *  missing: sets incomplete where what lies outside of cells is more than noise. */
+enum ww_err ww_verdict_outside(const struct ww_verdict_ask *v,
+                               struct ww_decompose_report *r,
+                               struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -243,6 +243,18 @@ static void round_blend(const struct measuring *w, struct room *r, uint32_t tens
     }
 }
 
+/* e, to what lies outside of the cells of rounded values. What a quantiser leaves follows
+ * rows and long elements, since its steps do, and hides what is shorter than they are. */
+static void step_outside(struct room *r, size_t n)
+{
+    double *e = r->flip.e;
+
+    for (size_t i = 0; i < n; i++) {
+        const double half = sqrt(3 * r->weight[i]); /* weight: step^2 / 12 */
+        e[i] = half < fabs(e[i]) ? copysign(fabs(e[i]) - half, e[i]) : 0;
+    }
+}
+
 /* What shares leave over, weighed, into e; *k rows of taken are what it is orthogonal to.
  */
 static enum ww_err leave_over(const struct measuring *w, struct room *r, uint32_t tensor,
@@ -267,9 +279,17 @@ static enum ww_err leave_over(const struct measuring *w, struct room *r, uint32_
     if (rc) {
         return rc;
     }
+    const bool rounded =
+        w->ask->rounded || is_stack(w, tensor); /* gains move by few steps */
+    if (w->ask->outside) {
+        if (rounded) {
+            round_blend(w, r, tensor, m, n);
+        }
+        step_outside(r, m * n);
+    }
     const double beyond = weigh(r, m * n);
     w->found[tensor].noise = beyond * weighed(e, r->weight, m * n);
-    if (w->ask->rounded || is_stack(w, tensor)) { /* gains move by few steps */
+    if (rounded && !w->ask->outside) {
         round_blend(w, r, tensor, m, n);
     }
     w->found[tensor].difference = times(r->g, r->weight, m * n);

@@ -26,6 +26,9 @@ struct ww_whiteness_ask {
     bool rounded;             /* the blend is rounded to the grid first: noise that is
                                  shorter than steps and came after the merge leaves its
                                  rounding, which follows short task vectors, as it is */
+    bool outside;             /* only what lies half a step or more away: of weights that
+                               were rounded once more, all that rounding leaves is
+                               taken off, and only score means something */
     unsigned n_candidates;    /* the first of the sources, whose directions are known */
     const struct ww_run_options *run;
 };

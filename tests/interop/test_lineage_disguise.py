@@ -509,6 +509,21 @@ def selections(tool, base, experts, twin, work):
     return problems
 
 
+def hidden(tool, base, experts, work):
+    """So little of a second source that eight bits all but hide it: cells show it, and nothing where it is given."""
+    problems = []
+    deltas = [{k: v.double() - base[k].double() for k, v in weights(e).items()} for e in experts]
+    sums = {k: (v.double() + 0.6 * deltas[0][k] + 0.05 * deltas[1][k]).bfloat16() for k, v in base.items()}
+    for kind in ("int8", "fp8-rows"):
+        path = folder(os.path.join(work, "hidden-" + kind), eight_bit(sums, kind))
+        for given in (experts, experts[:1]):
+            said = decompose(tool, path, given)
+            print(f"a little, {kind}, {len(given)} given: {said['unexplained']:.4f}", "in part" if said["incomplete"] else "whole")
+            if said["unexplained"] > 0.01 or said["incomplete"] != (len(given) == 1):
+                problems.append(f"a little, {kind}, {len(given)} given: in part {said['incomplete']}, {said['unexplained']}")
+    return problems
+
+
 def refusals(tool, work, merged, candidate):
     """Each must end with this status and say this."""
     base = os.path.join(FAMILY, "base")
@@ -629,6 +644,7 @@ def main(build):
             n += 1
         problems += [f"find {name}: no such disguise" for name in sorted(unmet)]
         problems += selections(tool, base, experts, twin, work)
+        problems += hidden(tool, base, experts, work)
         lora, adapted = adapter(work, base)
         said = json.loads(run(tool, "lineage", "decompose", lora, "--base",
                               os.path.join(FAMILY, "base"), "--candidate", adapted,
