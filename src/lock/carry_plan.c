@@ -11,6 +11,29 @@
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/num.h"
+#include "util/str.h"
+
+/* A head that the base has not stored moves as the embedding that it is. */
+static bool is_tied_head(const struct ww_carry_run *run,
+                         const struct ww_adapter_entry *entry)
+{
+    const struct ww_layout *layout = run->base.layout;
+
+    return layout->embed != WW_NONE && layout->head.weight == layout->embed &&
+           ww_str_ends(entry->module,
+                       entry->part == WW_PART_FULL ? "lm_head.weight" : "lm_head");
+}
+
+static enum ww_err find_target(const struct ww_carry_run *run,
+                               const struct ww_adapter_entry *entry, uint32_t *target,
+                               struct ww_error *err)
+{
+    if (is_tied_head(run, entry)) {
+        *target = run->base.layout->embed;
+        return WW_OK;
+    }
+    return ww_adapter_target(entry, run->base.model, target, err);
+}
 
 static enum ww_err find_entry(const struct ww_carry_run *run, enum ww_adapter_part part,
                               const uint32_t *targets, uint32_t target, uint32_t *entry,
@@ -206,8 +229,7 @@ enum ww_err ww_carry_plan(struct ww_carry_run *run, struct ww_error *err)
     }
     rc = ww_tree_order(&made, &run->order, &run->rank, err);
     for (uint32_t i = 0; i < n && !rc; i++) {
-        rc = ww_adapter_target(&run->adapter->entries[i], run->base.model, &targets[i],
-                               err);
+        rc = find_target(run, &run->adapter->entries[i], &targets[i], err);
     }
     if (!rc) {
         rc = pair_entries(run, targets, reads, err);

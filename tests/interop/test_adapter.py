@@ -46,6 +46,11 @@ CASES = [
     ("llava", "llava", dict(target_modules=r".*language_model.*(q_proj|o_proj|up_proj)")),
     ("t5", "t5", dict(target_modules=["q", "k", "v", "o", "wi", "wo"])),
 ]
+# A head of its own for a base that has none: carried over, and no merge could hold it.
+UNTIED = [
+    ("gpt2-tied-head", "gpt2", dict(target_modules=["c_attn"], modules_to_save=["lm_head"])),
+    ("gpt2-tied-factors", "gpt2", dict(target_modules=["c_attn", "lm_head"])),
+]
 
 
 def make_adapter(folder, out, settings):
@@ -144,7 +149,7 @@ def check_refusals(build, out):
 
 def main(build, names):
     failed = 0
-    for name, family, settings in CASES:
+    for name, family, settings in CASES + UNTIED:
         if not names or name in names:
             with tempfile.TemporaryDirectory() as out:
                 try:
