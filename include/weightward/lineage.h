@@ -161,7 +161,7 @@ struct ww_decompose_report {
     double unexplained; /* 1 - r2 / r2_ceiling, not below 0 */
     bool incomplete;    /* more than WW_LINEAGE_ELSEWHERE is unexplained, by no method
                            either, or more than 0.01 where elements say so or weights
-                           were rounded to numbers whose cells are known (0.0002 where
+                           were rounded to numbers whose cells are known (0.001 where
                            what lies outside of these has directions), or more than
                            0.001 (0.0002 where rounding leaves next to nothing) of
                            a sum whose bits no recipe gives: sources that are

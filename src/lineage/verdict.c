@@ -341,13 +341,14 @@ static bool needs_places(const struct ww_verdict_ask *v,
 }
 
 /* Is an answer whole so far, of weights whose cells tell more than how much they leave?
- * As little as the rounding of the merge itself is no one's. */
+ * Very little is the merge's own rounding and what shares are off, which has directions.
+ */
 static bool needs_cells(const struct ww_verdict_ask *v,
                         const struct ww_decompose_report *r)
 {
     return v->family->disguise.cells && !r->incomplete && count_included(r) > 0 &&
            r->n_ranks == 0 && r->still == 0 && !r->has_noise &&
-           r->unexplained > OF_A_NEAR_TWIN;
+           r->unexplained > OF_A_TWIN;
 }
 
 /* What a relative leaves without being told, where bits are not the merge's own. */
