@@ -85,6 +85,7 @@ enum ww_err ww_verdict_outside(const struct ww_verdict_ask *v,
     rc = ww_verdict_noise(v, r, err);
     r->score = fmax(r->score, found.score);
     r->noise_like = false;
-    r->incomplete = true;
+    /* Of few bits what shares are off by has directions of its own. */
+    r->incomplete = r->has_noise = r->hides <= WW_LINEAGE_HIDES;
     return rc;
 }
