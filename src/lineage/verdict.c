@@ -311,6 +311,18 @@ static size_t count_included(const struct ww_decompose_report *r)
     return n;
 }
 
+/* Did an adapter that was not given go into a blend? What candidates have in common with
+ * it is in their shares then; beside one whole model it is all that is left. */
+static bool has_adapter(const struct ww_decompose_report *r)
+{
+    bool several = count_included(r) > 1;
+
+    for (size_t i = 0; i < r->n_sources; i++) {
+        several |= r->sources[i].included && r->sources[i].recipe != 1;
+    }
+    return several && r->n_ranks > 0;
+}
+
 /* Bits that come out, and elements that were dropped, explain what sums do not; unless
  * the elements themselves say that something else went in, of which little is enough: a
  * twin of a source that was not given explains most of that one. */
@@ -321,9 +333,10 @@ static bool is_incomplete(const struct ww_verdict_ask *v,
     const double least = lacks(parts) ? 1 - WW_VERDICT_CEILING : twin_shows(v);
     const bool little = may_hide_twin(v, r) && r->n_ranks == 0;
 
-    return count_included(r) > 0 && (r->unexplained > least || little) &&
-           !is_named(r, parts, masked) && !is_whole(parts) &&
-           (lacks(parts) || !r->has_keep_rates);
+    return has_adapter(r) ||
+           (count_included(r) > 0 && (r->unexplained > least || little) &&
+            !is_named(r, parts, masked) && !is_whole(parts) &&
+            (lacks(parts) || !r->has_keep_rates));
 }
 
 /* Do places that no source moves say more? Where answers are in part so far, but not by

@@ -176,6 +176,12 @@ YML
             (.ranks | all(.rank <= 5)) and .sources[0].included == ($of != "base")' answer
         rm -r suspect
     done
+    # In a blend, candidates have taken up a part of it.
+    printf 'merge_method: task_arithmetic\nbase_model: %s\nmodels:\n' "$family/base" >recipe.yml
+    printf '  - {model: %s, parameters: {weight: %s}}\n' "$family/expert-caesar" 0.6 "$family/base+adapter" 0.15 >>recipe.yml
+    "$WW" merge recipe.yml suspect -q
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-caesar" --json -q >answer
+    jq -e '.method.best == "lora" and .sources[0].included and .incomplete' answer
     # As it is, it is as little of them.
     "$WW" lineage decompose adapter --base "$family/base" --candidate "$family/expert-rev" \
         --candidate "$family/expert-caesar" --json -q >answer
