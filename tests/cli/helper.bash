@@ -25,6 +25,17 @@ make_locked() {
     "$WW" lock model locked --key lock --sign me.key -q
 }
 
+# killed_after SECONDS COMMAND...: its status, 137 where it was still there to be killed. Nothing of it is
+# left then; timeout(1) kills itself too, and a lock may be held a moment longer.
+killed_after() {
+    local seconds=$1
+    shift
+    "$@" 3>&- &
+    sleep "$seconds"
+    kill -KILL $! 2>/dev/null || true
+    wait $!
+}
+
 # once COMMAND...: what it makes in this folder, made for the first test of the file that asks
 # and copied for the others.
 once() {

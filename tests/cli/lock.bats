@@ -161,7 +161,7 @@ PY
     "$WW" lock model whole --key lock -q
     for delay in 0.005 0.01 0.02 0.03 0.05 0.08; do
         rm -rf out out.partial
-        timeout -s KILL "$delay" "$WW" lock model out --key lock -q || true
+        killed_after "$delay" "$WW" lock model out --key lock -q || true
         if [ ! -e out ]; then
             if [ -e out.partial ]; then
                 refused 4 "resume" "$WW" lock model out --key lock

@@ -40,7 +40,7 @@ kill_and_resume() {
         rm -rf out out.partial out.steps
         case $moment in
         # shellcheck disable=SC2086
-        0.*) timeout -s KILL "$moment" "$WW" merge $args out -q || true ;;
+        0.*) killed_after "$moment" "$WW" merge $args out -q || true ;;
         # shellcheck disable=SC2086
         *) kill_when "$moment" "$WW" merge $args out -q ;;
         esac

@@ -19,7 +19,7 @@ kill_at() {
     for moment in $moments; do
         reset_files
         status=0
-        timeout -s KILL "$moment" "$@" -q || status=$?
+        killed_after "$moment" "$@" -q || status=$?
         [ "$status" = 137 ] || [ "$status" = 0 ]
         if [ "$status" = 137 ]; then
             echo $(($(cat caught) + 1)) >caught
