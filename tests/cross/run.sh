@@ -17,7 +17,7 @@ sources="tests/cross/chunks.c src/codec/adaptive.c src/codec/rans.c src/codec/ra
     src/rmm/shared.c
     src/la/exact_gemm_f32.c src/model/convert.c src/model/recode.c
     src/model/dtype.c src/util/alloc.c src/util/buf.c
-    src/util/error.c src/util/fail.c src/util/fault.c src/util/str.c"
+    src/util/error.c src/util/fail.c src/util/fault.c src/util/shown.c src/util/str.c"
 # What vector instructions may hash on their way, here alone.
 digests="src/crypto/sha.c src/crypto/sha_x86.c src/crypto/hash.c src/crypto/ossl.c"
 flags="-std=c11 -O2 -D_GNU_SOURCE -ffp-contract=off -fno-strict-aliasing
