@@ -14,20 +14,25 @@
 #define OUTSIDE 5.0
 
 /* The blend as it is, or rounded where that alone leaves noise. */
-static enum ww_err measure(const struct ww_verdict_ask *v, const double *shares,
-                           unsigned n, bool outside, struct ww_whiteness *out,
-                           struct ww_error *err)
+static enum ww_err measure(const struct ww_verdict_ask *v,
+                           const struct ww_decompose_report *r, bool outside,
+                           struct ww_whiteness *out, struct ww_error *err)
 {
+    double shares[WW_LINEAGE_MAX_SOURCES] = {0};
     struct ww_whiteness rounded;
     struct ww_whiteness_ask ask = {.family = v->family,
                                    .shares = shares,
                                    .per_tensor = v->per_tensor,
                                    .use = v->fitted,
                                    .outside = outside,
-                                   .n_candidates = n,
+                                   .n_candidates = (unsigned)r->n_sources,
                                    .run = &v->options->run};
-    enum ww_err rc = ww_whiteness_measure(&ask, out, err);
+    enum ww_err rc = WW_OK;
 
+    for (size_t i = 0; i < r->n_sources; i++) {
+        shares[i] = r->sources[i].recipe;
+    }
+    rc = ww_whiteness_measure(&ask, out, err);
     if (rc || !out->told || out->score < WW_LINEAGE_NO_NOISE) {
         return rc;
     }
@@ -44,14 +49,9 @@ static enum ww_err measure(const struct ww_verdict_ask *v, const double *shares,
 enum ww_err ww_verdict_noise(const struct ww_verdict_ask *v,
                              struct ww_decompose_report *r, struct ww_error *err)
 {
-    double shares[WW_LINEAGE_MAX_SOURCES] = {0};
     struct ww_whiteness found;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = measure(v, r, false, &found, err);
 
-    for (size_t i = 0; i < r->n_sources; i++) {
-        shares[i] = r->sources[i].recipe;
-    }
-    rc = measure(v, shares, (unsigned)r->n_sources, false, &found, err);
     if (rc || !found.told) {
         return rc;
     }
@@ -71,14 +71,9 @@ enum ww_err ww_verdict_noise(const struct ww_verdict_ask *v,
 enum ww_err ww_verdict_outside(const struct ww_verdict_ask *v,
                                struct ww_decompose_report *r, struct ww_error *err)
 {
-    double shares[WW_LINEAGE_MAX_SOURCES] = {0};
     struct ww_whiteness found;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = measure(v, r, true, &found, err);
 
-    for (size_t i = 0; i < r->n_sources; i++) {
-        shares[i] = r->sources[i].recipe;
-    }
-    rc = measure(v, shares, (unsigned)r->n_sources, true, &found, err);
     if (rc || !found.told || found.score < OUTSIDE) {
         return rc;
     }
