@@ -191,6 +191,9 @@ bool ww_build_projector_t(const struct ww_build *build, const char *name, double
 /** Warnings of numbers that are allowed and were hardly meant. Tensors are there. */
 enum ww_err ww_build_doubt_numbers(struct ww_build *build,
                                    struct ww_error *err) WW_MUST_USE;
+/** Part of it: values that no tensor gets. */
+enum ww_err ww_build_doubt_filters(struct ww_build *build,
+                                   struct ww_error *err) WW_MUST_USE;
 /** All output tensors, with sources and parameters. */
 enum ww_err ww_build_tensors(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
 

@@ -18,18 +18,32 @@ static const struct usual {
     double low;
     double high;
     const char *what;
+    bool but_zero; /* which leaves all out on purpose: a layer, by a gradient */
 } usuals[] = {
-    {"slerp", "t", 0, 1, "the result lies beyond one of the two models"},
-    {"nearswap", "t", 0, 1, "all but the largest differences are swapped"},
-    {"passthrough", "scale", -10, 10, "the weights are of another size than the model's"},
-    {"compeft", "alpha", 0, 10, "a change is ten times what changes are"},
-    {NULL, "lambda", -10, 10, "the changes are multiplied by it"},
-    {NULL, "weight", -10, 10, "the changes are multiplied by it, nothing divides them"},
-    {NULL, "steps", 1, INFINITY, "the descent does not begin"},
-    {"wudi", "learning_rate", 1e-300, 1, "the descent does not move"},
-    {"doge", "learning_rate", 1e-300, 1, "the descent does not move"},
-    {"doge", "eta", 1e-300, 10, "the changes are multiplied by it over their norm"},
+    {"slerp", "t", 0, 1, "the result lies beyond one of the two models", false},
+    {"nearswap", "t", 0, 1, "all but the largest differences are swapped", false},
+    {"passthrough", "scale", -10, 10, "the weights are of another size than the model's",
+     false},
+    {"compeft", "alpha", 0, 10, "a change is ten times what changes are", false},
+    {NULL, "lambda", -10, 10, "the changes are multiplied by it", false},
+    {NULL, "weight", -10, 10, "the changes are multiplied by it, nothing divides them",
+     false},
+    {NULL, "steps", 1, INFINITY, "the descent does not begin", false},
+    {"wudi", "learning_rate", 1e-300, 1, "the descent does not move", false},
+    {"doge", "learning_rate", 1e-300, 1, "the descent does not move", false},
+    {"doge", "eta", 1e-300, 10, "the changes are multiplied by it over their norm",
+     false},
+    {"doge", "keep", 1e-3, 1, "next to nothing is taken", false},
+    {"pcb", "pcb_ratio", 1e-3, 1, "next to nothing is taken", false},
+    {"sce", "select_topk", 1e-3, 1, "next to nothing is taken", true},
+    {NULL, "density", 1e-3, 1, "next to nothing is taken", true},
 };
+
+/* Takes a density and uses none. */
+static bool is_idle(const struct ww_method *method, const char *param)
+{
+    return strcmp(method->name, "task_arithmetic") == 0 && strcmp(param, "density") == 0;
+}
 
 /* Weights of which only the proportions count. */
 static bool divides(const struct ww_method *method, const struct ww_merge_tensor *t)
@@ -52,7 +66,7 @@ static double outside(const struct ww_method *method, const struct ww_merge_tens
     }
     for (uint32_t i = 0; i < n; i++) {
         const double v = of_source ? t->sources[i].params[param] : t->params[param];
-        if (v < usual->low || v > usual->high) {
+        if ((v < usual->low || v > usual->high) && (v != 0 || !usual->but_zero)) {
             return v;
         }
     }
@@ -65,7 +79,8 @@ static enum ww_err doubt_usual(struct ww_build *build, const struct usual *usual
     const struct ww_method *method = build->recipe->method;
     const uint32_t param = ww_method_param(method, usual->param);
 
-    if (param == WW_NONE || (usual->method && strcmp(usual->method, method->name) != 0)) {
+    if (param == WW_NONE || is_idle(method, usual->param) ||
+        (usual->method && strcmp(usual->method, method->name) != 0)) {
         return WW_OK;
     }
     for (size_t k = 0; k < build->n_tensors; k++) {
@@ -115,8 +130,8 @@ static enum ww_err doubt_selection(struct ww_build *build, struct ww_error *err)
 
     for (size_t p = 0; p < WW_LEN(names); p++) {
         const uint32_t param = ww_method_param(method, names[p]);
-        if (param == WW_NONE || strcmp(method->name, "task_arithmetic") == 0) {
-            continue; /* which takes a density and uses none */
+        if (param == WW_NONE || is_idle(method, names[p])) {
+            continue;
         }
         for (uint32_t i = 0; i < build->recipe->n_models && !rc; i++) {
             if (is_always(build, param, i, 0)) {
@@ -209,10 +224,36 @@ static enum ww_err doubt_outliers(struct ww_build *build, struct ww_error *err)
     return WW_OK;
 }
 
+/* Of two weights the second's share is where between the models the result lies. */
+static enum ww_err doubt_pair(struct ww_build *build, struct ww_error *err)
+{
+    const struct ww_method *method = build->recipe->method;
+    const uint32_t weight = ww_method_param(method, "weight");
+
+    for (size_t k = 0; k < build->n_tensors && strcmp(method->name, "nuslerp") == 0;
+         k++) {
+        const struct ww_merge_tensor *t = &build->tensors[k].tensor;
+        if (t->method != method || t->n_sources != 2) {
+            continue;
+        }
+        const double a = t->sources[0].params[weight];
+        const double b = t->sources[1].params[weight];
+        const bool cancels = fabs(a + b) < 1e-6;
+        if (cancels || a / (a + b) < 0 || b / (a + b) < 0) {
+            return ww_build_warn(
+                build, err, "weights %g and %g in tensor '%.160s': %s", a, b, t->name,
+                cancels ? "their sum is 0, so the result lies halfway"
+                        : "the result lies beyond one of the two models");
+        }
+    }
+    return WW_OK;
+}
+
 enum ww_err ww_build_doubt_numbers(struct ww_build *build, struct ww_error *err)
 {
     enum ww_err (*const doubts[])(struct ww_build *, struct ww_error *) = {
-        doubt_selection, doubt_sum, doubt_models, doubt_drops, doubt_outliers};
+        doubt_selection, doubt_sum,  doubt_models,          doubt_drops,
+        doubt_outliers,  doubt_pair, ww_build_doubt_filters};
     enum ww_err rc = WW_OK;
 
     for (size_t i = 0; i < WW_LEN(doubts) && !rc; i++) {

@@ -270,8 +270,20 @@ static enum ww_err choose_tokens(struct ww_build *build, struct ww_vocab_merge *
     return rc;
 }
 
+/* Its source is for models that lack it, unless it is forced. */
+static bool all_have(const struct ww_build *build, const struct ww_vocab_merge *vm,
+                     const char *token)
+{
+    bool all = true;
+
+    for (uint32_t i = 0; i < build->recipe->n_models && all; i++) {
+        all = ww_vocab_id(&vm->vocabs[vm->of[i]], token) < embed_rows(&build->models[i]);
+    }
+    return all;
+}
+
 /* tokens[id], NULL for an id that no token has; and what the recipe says of each. */
-static enum ww_err list_tokens(const struct ww_build *build, struct ww_vocab_merge *vm,
+static enum ww_err list_tokens(struct ww_build *build, struct ww_vocab_merge *vm,
                                struct ww_error *err)
 {
     const struct ww_recipe_vocab *want = &build->recipe->vocab;
@@ -299,6 +311,16 @@ static enum ww_err list_tokens(const struct ww_build *build, struct ww_vocab_mer
                            t->token);
         }
         vm->wishes[id] = t->kind == WW_TOKEN_DEFAULT ? NULL : t;
+        if (t->kind != WW_TOKEN_DEFAULT && !t->force && all_have(build, vm, t->token)) {
+            enum ww_err rc = ww_build_warn(
+                build, err,
+                "line %zu: every model has token '%s', so its source is not used; force: "
+                "true takes it for all of them",
+                t->line, t->token);
+            if (rc) {
+                return rc;
+            }
+        }
     }
     return WW_OK;
 }

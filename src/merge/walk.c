@@ -21,6 +21,7 @@
 #include "util/num.h"
 
 #define ALIGN 64u
+#define AT_ONCE 128u
 
 /* Hands out ranges of the one block of memory; a first round without memory measures. */
 struct carve {
@@ -95,6 +96,32 @@ void *ww_walk_acc(const struct ww_walk *walk)
     return walk->acc;
 }
 
+/* Values that the dtype of the recipe does not hold: a selection might leave them out, so
+ * that some seeds would find them and others not. */
+static enum ww_err check_held(const struct ww_merge_item *item, uint32_t i,
+                              const uint8_t *bytes, uint64_t n, struct ww_error *err)
+{
+    const struct ww_merge_source *s = item->in[i];
+    const enum ww_dtype compute = item->job.tensor->compute;
+    uint64_t bad = 0;
+
+    for (uint64_t at = 0; at < n && !ww_walk_holds(compute, s->dtype); at += AT_ONCE) {
+        const size_t m = (size_t)ww_min_u64(AT_ONCE, n - at);
+        double x[AT_ONCE];
+        uint8_t narrow[AT_ONCE * sizeof(double)];
+        ww_to_double(s->dtype, bytes + at * ww_walk_size(s->dtype), x, m);
+        ww_from_double(compute, x, narrow, m);
+        bad += ww_count_nonfinite(compute, narrow, m);
+    }
+    return bad == 0
+               ? WW_OK
+               : WW_FAIL(err, WW_E_NONFINITE,
+                         "tensor '%.200s': %" PRIu64 " values of '%.200s' are too "
+                         "large for %s, the dtype of the recipe",
+                         item->job.tensor->name, bad,
+                         item->job.plan->inputs[s->input].name, ww_dtype_name(compute));
+}
+
 static enum ww_err check_finite(const struct ww_merge_item *item, uint32_t i,
                                 const uint8_t *bytes, uint64_t n, struct ww_error *err)
 {
@@ -107,7 +134,7 @@ static enum ww_err check_finite(const struct ww_merge_item *item, uint32_t i,
                        item->job.tensor->name, bad,
                        item->job.plan->inputs[s->input].name);
     }
-    return WW_OK;
+    return check_held(item, i, bytes, n, err);
 }
 
 static enum ww_err check_inputs(const struct ww_merge_item *item,

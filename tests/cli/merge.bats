@@ -624,4 +624,8 @@ PY
     told 0 "" breadcrumbs "weight: 1, density: [1, 0.9]"
     told 1 "density 0.9 and gamma 0.5 of .* are more than 1 together" breadcrumbs "weight: 1, density: 0.9, gamma: 0.5"
     told 1 "steps is 0 in tensor .*: the descent does not begin" wudi "steps: 0"
+    told 1 "density is 1e-05 in tensor .*, below 0.001: next to nothing is taken" ties "weight: 1, density: 1e-5"
+    told 0 "" task_arithmetic "weight: 1, density: 1e-5"
+    told 0 "" ties "weight: 1, density: [0, 0.5]"
+    told 1 "keep is 0 in tensor" doge "keep: 0"
 }

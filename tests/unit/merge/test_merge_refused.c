@@ -164,19 +164,23 @@ static void not_finite_is_refused_by_passes_too(void **state)
 }
 
 /* What is too large for the dtype that is computed in is no number that a selection may
- * leave out: an infinite difference, and one of two infinities. */
-static void what_overflows_is_refused_where_it_is_selected(void **state)
+ * leave out: an infinite difference, one of two infinities, and one that no draw keeps.
+ */
+static void what_overflows_is_refused_whatever_is_selected(void **state)
 {
     (void)state;
     struct ww_error err = {0};
     const float large = 1e6F;
-    for (uint32_t in_base = 0; in_base < 2; in_base++) {
+    for (uint32_t round = 0; round < 3; round++) {
+        const bool in_base = round == 1;
+        const double density = round == 2 ? 0.001 : 0.5;
         struct mx *m = mx_new(4);
-        uint32_t t = mx_tensor(m, "the.tensor", WW_DTYPE_F32, 64, 64, 0, 2, "ties");
+        uint32_t t = mx_tensor(m, "the.tensor", WW_DTYPE_F32, 64, 64, 0, 2,
+                               round == 2 ? "dare_linear" : "ties");
         const off_t at = 4 * (64 * 64 - 3);
         m->tensors[t].compute = WW_DTYPE_F16;
-        mx_set_source(m, t, 0, "density", 0.5);
-        mx_set_source(m, t, 1, "density", 0.5);
+        mx_set_source(m, t, 0, "density", density);
+        mx_set_source(m, t, 1, "density", density);
         OK(mx_run(m, &err));
         assert_int_equal(
             pwrite(m->inputs[0].fd, &large, 4, (off_t)m->more[t].sources[0].offset + at),
@@ -187,7 +191,8 @@ static void what_overflows_is_refused_where_it_is_selected(void **state)
                              4);
         }
         FAILS(mx_run(m, &err), WW_E_NONFINITE);
-        assert_non_null(strstr(err.text, "'the.tensor'"));
+        assert_non_null(strstr(err.text, "'the.tensor': 1 values of"));
+        assert_non_null(strstr(err.text, "too large for F16"));
         mx_free(m);
     }
 }
@@ -200,7 +205,7 @@ int main(void)
         cmocka_unit_test(what_nobody_changed_has_no_directions_and_stays),
         cmocka_unit_test(statistics_must_fit),
         cmocka_unit_test(not_finite_is_refused_by_passes_too),
-        cmocka_unit_test(what_overflows_is_refused_where_it_is_selected),
+        cmocka_unit_test(what_overflows_is_refused_whatever_is_selected),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -401,6 +401,71 @@ static void doubtful_lists_are_warned_about(void **state)
     pm_free(pm);
 }
 
+static void values_that_no_tensor_gets_are_told(void **state)
+{
+    static const char two[] =
+        "merge_method: slerp\nbase_model: m0\nmodels: [{model: m0}, "
+        "{model: m1}]\nparameters:\n  t:\n";
+    struct pm *pm = pm_new();
+    char text[600];
+    (void)state;
+    snprintf(text, sizeof(text), "%s%s", two,
+             "  - {filter: self_atn, value: 0.2}\n  - {value: 0.5}\n"
+             "  - {filter: mlp, value: 0.7}\n");
+    PM_OK(text);
+    assert_true(warned(pm, "line 6: 'self_atn' is part of no tensor's name: this value"));
+    assert_true(warned(pm, "line 8: the value of t before this one is for every tensor"));
+    assert_int_equal(pm->warnings.n, 2);
+    pm_free(pm);
+    pm = pm_new();
+    snprintf(text, sizeof(text), "%s%s", two,
+             "  - {filter: mlp, value: 0.2}\n  - {filter: lm_head, value: 0}\n"
+             "  - {filter: '*', value: 0.5}\n");
+    PM_OK(text);
+    assert_int_equal(pm->warnings.n, 0);
+    pm_free(pm);
+}
+
+static void a_pair_that_lies_outside_is_told(void **state)
+{
+    static const struct {
+        const char *a;
+        const char *b;
+        const char *warning; /* NULL: none */
+    } cases[] = {{"1", "-1", "their sum is 0, so the result lies halfway"},
+                 {"1.5", "-0.5", "the result lies beyond one of the two models"},
+                 {"-1", "-3", NULL},
+                 {"0", "1", NULL}};
+    char text[400];
+    (void)state;
+    for (size_t i = 0; i < WW_LEN(cases); i++) {
+        struct pm *pm = pm_new();
+        snprintf(
+            text, sizeof(text),
+            "merge_method: nuslerp\nmodels:\n- {model: m0, parameters: {weight: %s}}\n"
+            "- {model: m1, parameters: {weight: %s}}\n",
+            cases[i].a, cases[i].b);
+        PM_OK(text);
+        assert_true(cases[i].warning ? warned(pm, cases[i].warning)
+                                     : pm->warnings.n == 0);
+        pm_free(pm);
+    }
+}
+
+static void a_source_of_a_token_that_all_have_is_told(void **state)
+{
+    static const char words[] = "{\"model\":{\"vocab\":{\"a\":0,\"b\":1}}}";
+    struct pm *pm = pm_new();
+    (void)state;
+    ww_fx_file(pm->model[0], "tokenizer.json", words);
+    ww_fx_file(pm->model[1], "tokenizer.json", words);
+    PM_OK(LINEAR "tokenizer: {source: union, tokens: {a: {source: m1}, b: {source: m0, "
+                 "force: true}}}\n");
+    assert_true(warned(pm, "every model has token 'a', so its source is not used"));
+    assert_false(warned(pm, "token 'b'"));
+    pm_free(pm);
+}
+
 static void ids_far_behind_the_tokens_are_refused(void **state)
 {
     struct pm *pm = pm_new();
@@ -525,6 +590,9 @@ int main(void)
         cmocka_unit_test(a_model_of_which_nothing_is_selected_is_named),
         cmocka_unit_test(a_recipe_that_gives_the_base_is_warned_about),
         cmocka_unit_test(doubtful_lists_are_warned_about),
+        cmocka_unit_test(values_that_no_tensor_gets_are_told),
+        cmocka_unit_test(a_pair_that_lies_outside_is_told),
+        cmocka_unit_test(a_source_of_a_token_that_all_have_is_told),
         cmocka_unit_test(ids_far_behind_the_tokens_are_refused),
         cmocka_unit_test(layers_of_a_model_with_other_widths_are_refused),
         cmocka_unit_test(copies_of_the_weights_beside_are_named),
