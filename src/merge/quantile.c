@@ -15,14 +15,13 @@
 #include "util/fail.h"
 #include "util/num.h"
 
-#define SPOTS ((uint64_t)1024)
-#define SPOT_ELEMENTS ((uint64_t)512)
 #define FULL_VECTORS 8u /* of more of them fewer spots, so that memory stays bounded */
-#define DEVIATIONS 16.0
+#define DEVIATIONS 8.0
 #define LEAST_MARGIN 32.0
 #define BINS_BITS 12u
 #define BINS ((size_t)1 << BINS_BITS)
 #define STEP ((size_t)256)
+#define EXPECTED 2.5                  /* margins: keys in a bracket, and a quarter more */
 #define MOST_KEPT ((uint64_t)1 << 23) /* keys of all cuts: 64 MiB */
 
 /* Of all keys in it: bits that are 1 in one of them, bits that are 0 in one. */
@@ -48,15 +47,17 @@ enum ww_err ww_quantiles_init(struct ww_quantiles *q, struct ww_merge_job *job,
                               uint32_t n_vectors, uint32_t n_cuts, uint64_t n,
                               struct ww_error *err)
 {
-    const uint64_t spots = SPOTS / ww_div_up(ww_max_u64(n_vectors, 1), FULL_VECTORS);
+    const uint64_t spots =
+        WW_QUANTILE_SPOTS / ww_div_up(ww_max_u64(n_vectors, 1), FULL_VECTORS);
 
     memset(q, 0, sizeof(*q));
     q->n_vectors = n_vectors;
     q->n_cuts = n_cuts;
     q->n = n;
     q->highest = UINT64_MAX;
+    q->most_kept = MOST_KEPT;
     q->sampling = true;
-    q->capacity = ww_max_u64(1, ww_min_u64(n, spots * SPOT_ELEMENTS));
+    q->capacity = ww_max_u64(1, ww_min_u64(n, spots * WW_QUANTILE_SPOT));
     q->stride = n <= q->capacity ? 0 : ww_div_up(n, spots);
     q->cuts = ww_calloc(n_cuts, sizeof(*q->cuts));
     q->filled = ww_calloc(n_vectors, sizeof(*q->filled));
@@ -80,7 +81,7 @@ void ww_quantiles_open(struct ww_quantiles *q, struct ww_merge_job *job)
 {
     job->acc_bytes = q->sampling ? 0 : q->n_cuts * sizeof(struct tile_cut);
     job->spot_stride = q->sampling ? q->stride : 0;
-    job->spot_elements = SPOT_ELEMENTS;
+    job->spot_elements = WW_QUANTILE_SPOT;
     job->spot_first = 0;
     if (job->spot_stride && q->seen % q->stride) {
         job->spot_first = q->stride - q->seen % q->stride;
@@ -211,6 +212,7 @@ static void set_bracket(struct ww_quantile *cut, uint64_t low, uint64_t high)
     cut->low = low;
     cut->high = high;
     cut->larger = 0;
+    cut->expected = UINT64_MAX;
     cut->shift = 0;
     while ((high - low) >> cut->shift >= BINS) {
         cut->shift++;
@@ -221,11 +223,9 @@ static void set_bracket(struct ww_quantile *cut, uint64_t low, uint64_t high)
     cut->kept = NULL;
 }
 
-/* Memory that is out costs a pass. */
-static void start_keeping(const struct ww_quantiles *q, struct ww_quantile *cut)
+/* Room for n keys of the bracket. Memory that is out costs a pass. */
+static void start_keeping(struct ww_quantile *cut, uint64_t n)
 {
-    const uint64_t n = MOST_KEPT / q->n_cuts;
-
     cut->kept = ww_calloc(1, sizeof(*cut->kept) + n * sizeof(cut->kept->keys[0]));
     if (cut->kept) {
         cut->kept->capacity = n;
@@ -250,7 +250,28 @@ static void from_sample(const struct ww_quantiles *q, const uint64_t *keys, uint
     }
     set_bracket(cut, last < (double)n ? keys[(size_t)last] : q->lowest,
                 first > 0 ? keys[(size_t)first] : q->highest);
-    start_keeping(q, cut);
+    cut->expected = (uint64_t)(EXPECTED * margin / (double)n * (double)q->n);
+}
+
+/* Keys are kept for as many cuts as there is memory for, those of few keys first. */
+static void share_room(const struct ww_quantiles *q)
+{
+    uint64_t left = q->most_kept;
+    struct ww_quantile *next = NULL;
+
+    do {
+        next = NULL;
+        for (uint32_t c = 0; c < q->n_cuts; c++) {
+            struct ww_quantile *cut = &q->cuts[c];
+            const bool waits = !cut->done && !cut->kept && cut->expected <= left;
+            next = waits && (!next || cut->expected < next->expected) ? cut : next;
+        }
+        if (next) {
+            left -= next->expected;
+            start_keeping(next, next->expected);
+            next->expected = UINT64_MAX;
+        }
+    } while (next);
 }
 
 /* The key of a rank among the kept ones from first to last, if all of them are there. */
@@ -289,6 +310,7 @@ static void end_sample(struct ww_quantiles *q)
     }
     ww_free(q->sample);
     q->sample = NULL;
+    share_room(q);
     q->sampling = false;
 }
 
@@ -315,12 +337,14 @@ static void narrow(struct ww_quantiles *q, struct ww_quantile *cut)
     const struct ww_quantile_bin *bin = &cut->bins[b - 1];
     const uint64_t first = cut->low + ((uint64_t)(b - 1) << cut->shift);
     const uint64_t width = ((uint64_t)1 << cut->shift) - 1;
+    const uint64_t count = bin->count;
     cut->done = (bin->ones & bin->zeros) == 0;
     cut->key = bin->ones;
     if (!cut->done) {
         cut->done = among_kept(cut, cut->rank - larger, first, first + width, &cut->key);
     }
     set_bracket(cut, first, first + ww_min_u64(width, cut->high - first));
+    cut->expected = count;
 }
 
 enum ww_err ww_quantiles_passed(struct ww_quantiles *q, struct ww_merge_job *job,
@@ -339,6 +363,7 @@ enum ww_err ww_quantiles_passed(struct ww_quantiles *q, struct ww_merge_job *job
                 narrow(q, &q->cuts[c]);
             }
         }
+        share_room(q);
     }
     if (q->unordered) {
         return WW_FAIL(err, WW_E_NONFINITE,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Values of the whole model at given ranks, in about two readings.
+ * Values of the whole model at given ranks, in about two readings; three where brackets
+ * hold more keys than are kept.
  *
  * A sample says between which keys each of them lies. A pass then counts what is above
  * and sorts what is between into bins; the bin that holds the rank is the next bracket,
@@ -15,6 +16,9 @@
 #include "merge/kernel.h"
 
 #define WW_QUANTILE_STEP ((size_t)1024)
+/* The sample: so many spots over the whole of a vector, of so many elements. */
+#define WW_QUANTILE_SPOTS ((uint64_t)4096)
+#define WW_QUANTILE_SPOT ((uint64_t)128)
 
 struct ww_quantile {
     uint32_t vector; /* which of the values */
@@ -23,7 +27,8 @@ struct ww_quantile {
     bool done;
     uint64_t low; /* the bracket: looked at are keys from low to high */
     uint64_t high;
-    unsigned shift; /* of a bin in the bracket */
+    unsigned shift;    /* of a bin in the bracket */
+    uint64_t expected; /* keys in the bracket; UINT64_MAX: not known */
     uint64_t larger;
     struct ww_quantile_bin *bins;
     struct ww_quantile_kept *kept; /* keys of the bracket, NULL: they are not kept */
@@ -42,6 +47,7 @@ struct ww_quantiles {
     uint64_t *sample; /* [n_vectors][capacity] */
     uint64_t capacity;
     atomic_uint_fast64_t *filled; /* [n_vectors] */
+    uint64_t most_kept;           /* keys of all brackets together that are kept */
     bool no_memory;
     bool unordered; /* there are keys outside of lowest .. highest: of NaN */
 };

@@ -65,7 +65,9 @@ static uint64_t key_of(enum kind kind, uint64_t i, uint64_t n, uint64_t *seed)
     case MISLED:
         break;
     }
-    return i % ((n + 1023) / 1024) < 512 ? 7 : r & 0x7fffffff;
+    return i % ((n + WW_QUANTILE_SPOTS - 1) / WW_QUANTILE_SPOTS) < WW_QUANTILE_SPOT
+               ? 7
+               : r & 0x7fffffff;
 }
 
 /* All passes over n keys, in tensors of several lengths. */
@@ -88,7 +90,7 @@ static enum ww_err run(struct ww_quantiles *q, struct ww_merge_job *job,
     return rc;
 }
 
-static unsigned check(enum kind kind, uint64_t n, double share)
+static unsigned check_with(enum kind kind, uint64_t n, double share, uint64_t most_kept)
 {
     struct ww_error err = {0};
     struct ww_merge_tensor tensor = {.name = "t"};
@@ -103,6 +105,7 @@ static unsigned check(enum kind kind, uint64_t n, double share)
     }
     OK(ww_quantiles_init(&q, &job, 1, 2, n, &err));
     q.highest = narrow ? 0x7fffffff : UINT64_MAX;
+    q.most_kept = most_kept;
     q.cuts[0].rank = 1 + (uint64_t)(share * (double)(n - 1));
     q.cuts[1].rank = n;
     OK(run(&q, &job, keys, n, narrow, &passes, &err));
@@ -112,6 +115,11 @@ static unsigned check(enum kind kind, uint64_t n, double share)
     ww_quantiles_release(&q);
     free(keys);
     return passes;
+}
+
+static unsigned check(enum kind kind, uint64_t n, double share)
+{
+    return check_with(kind, n, share, (uint64_t)1 << 20);
 }
 
 static void quantiles_are_those_of_a_sort(void **state)
@@ -125,6 +133,7 @@ static void quantiles_are_those_of_a_sort(void **state)
         assert_int_equal(check(NARROW, 700000, shares[s]), 2); /* keys are kept */
     }
     assert_int_equal(check(WIDE, 700000, 0.3), 2);
+    assert_int_equal(check_with(WIDE, 700000, 0.3, 500), 3); /* those of a bin are */
     assert_true(check(FEW, 700000, 0.3) <= 2); /* one reading after the sample */
     (void)check(MISLED, 900000, 0.2);
 }
@@ -151,7 +160,8 @@ static void keys_of_no_number_end_the_search(void **state)
         uint64_t *keys = calloc(n, sizeof(*keys));
         unsigned passes = 0;
         for (uint64_t k = 0; k < n; k++) {
-            const bool in_spot = k % ((n + 1023) / 1024) < (n > 1000 ? 512 : k % 2);
+            const uint64_t stride = (n + WW_QUANTILE_SPOTS - 1) / WW_QUANTILE_SPOTS;
+            const bool in_spot = k % stride < (n > 1000 ? WW_QUANTILE_SPOT : k % 2);
             keys[k] = in_spot ? cases[i].in_spots : cases[i].beside;
         }
         OK(ww_quantiles_init(&q, &job, 1, 2, n, &err));
