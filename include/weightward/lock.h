@@ -167,8 +167,6 @@ WW_API enum ww_err ww_lock_adapter(const char *adapter, const char *base,
                                    const struct ww_lock_options *options,
                                    struct ww_lock_report *report,
                                    struct ww_error *err) WW_MUST_USE;
-/** True when the folder holds an adapter and no model. */
-WW_API bool ww_is_adapter_folder(const char *path);
 
 /** What a key for this folder is bound to: the model of a plain folder, whose weights are
  *  read once, or of a locked one model and lock as its manifest states them. Any purpose.

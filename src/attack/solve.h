@@ -81,20 +81,4 @@ double ww_solve_neuron(const struct ww_neuron_problem *problem);
 enum ww_err ww_assign(size_t n, const double *score, uint32_t *match,
                       struct ww_error *err) WW_MUST_USE;
 
-/** The same for any n from per_row candidates of each row (candidate[row * per_row + k],
- * each column once, WW_NONE for none) with their scores: as many pairs as the candidates
- * allow, with the best sum for the rows so served. The others take what is left, *guessed
- * counts them. */
-enum ww_err ww_assign_candidates(uint32_t n, uint32_t per_row, const uint32_t *candidate,
-                                 const double *score, uint32_t *match, uint32_t *guessed,
-                                 struct ww_error *err) WW_MUST_USE;
-
-/** Nearest element of the discrete group to t: t ~ M with M[i][perm[i]] = +-2^exp[i].
- *  Returns in *residue how far t is from it, relative to |t|; with scale false exponents
- * are 0. */
-enum ww_err ww_round_signed_permutation(size_t d, const double *t, bool scale,
-                                        uint32_t *perm, uint8_t *neg, int8_t *exp,
-                                        double *residue,
-                                        struct ww_error *err) WW_MUST_USE;
-
 #endif

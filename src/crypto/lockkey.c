@@ -38,18 +38,6 @@ static enum ww_err seal(struct ww_secret *key, const struct ww_key_binding *bind
     return rc;
 }
 
-enum ww_err ww_lockkey_seal_for(struct ww_secret *key, const char *const *recipients,
-                                size_t n_recipients, struct ww_secret **record,
-                                struct ww_error *err)
-{
-    *record = NULL;
-    if (n_recipients == 0) {
-        return WW_FAIL(err, WW_E_USAGE, "no recipient given to seal a key for");
-    }
-    const struct ww_sealer sealer = {NULL, recipients, n_recipients};
-    return seal(key, NULL, &sealer, &ww_argon2_strong, record, err);
-}
-
 enum ww_err ww_lockkey_save_at(const char *path, struct ww_secret *key,
                                const struct ww_key_binding *binding,
                                const struct ww_sealer *sealer,
@@ -85,27 +73,19 @@ static enum ww_err random_key(struct ww_secret **key, struct ww_error *err)
     return rc;
 }
 
-enum ww_err ww_lockkey_create_at(const char *path, struct ww_secret *passphrase,
-                                 const char *const *recipients, size_t n_recipients,
-                                 const struct ww_argon2_cost *cost, struct ww_error *err)
+enum ww_err ww_lockkey_create(const char *path, struct ww_secret *passphrase,
+                              const char *const *recipients, size_t n_recipients,
+                              struct ww_error *err)
 {
     const struct ww_sealer sealer = {passphrase, recipients, n_recipients};
     struct ww_secret *key = NULL;
     enum ww_err rc = random_key(&key, err);
 
     if (!rc) {
-        rc = ww_lockkey_save_at(path, key, NULL, &sealer, cost, err);
+        rc = ww_lockkey_save(path, key, NULL, &sealer, err);
     }
     ww_secret_free(key);
     return rc;
-}
-
-enum ww_err ww_lockkey_create(const char *path, struct ww_secret *passphrase,
-                              const char *const *recipients, size_t n_recipients,
-                              struct ww_error *err)
-{
-    return ww_lockkey_create_at(path, passphrase, recipients, n_recipients,
-                                &ww_argon2_strong, err);
 }
 
 enum ww_err ww_lockkey_create_bound(const char *path,

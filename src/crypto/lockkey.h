@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lock keys at a stated cost, and a lock key sealed again for others. */
+/* Lock keys sealed at a stated cost, and records opened. */
 #ifndef WW_CRYPTO_LOCKKEY_H
 #define WW_CRYPTO_LOCKKEY_H
 
 #include "crypto/sealed.h"
 
-/** ww_lockkey_create at a stated cost. */
-enum ww_err ww_lockkey_create_at(const char *path, struct ww_secret *passphrase,
-                                 const char *const *recipients, size_t n_recipients,
-                                 const struct ww_argon2_cost *cost,
-                                 struct ww_error *err) WW_MUST_USE;
 /** ww_lockkey_save at a stated cost. */
 enum ww_err ww_lockkey_save_at(const char *path, struct ww_secret *key,
                                const struct ww_key_binding *binding,
@@ -29,10 +24,5 @@ enum ww_err ww_record_unseal(const struct ww_record *record,
                              const struct ww_unsealer *unsealer, struct ww_secret **out,
                              struct ww_key_binding *binding,
                              struct ww_error *err) WW_MUST_USE;
-/** The 32 bytes as a sealed record for recipients (paths of NAME.pub, at least one), to
- *  be stored as the caller likes. */
-enum ww_err ww_lockkey_seal_for(struct ww_secret *key, const char *const *recipients,
-                                size_t n_recipients, struct ww_secret **record,
-                                struct ww_error *err) WW_MUST_USE;
 
 #endif

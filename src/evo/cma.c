@@ -248,7 +248,6 @@ void ww_cma_tell(struct ww_cma *cma, const double *values)
     cma->stopped = reason(cma, values);
     uint32_t lambda = cma->rates.lambda;
     if (cma->stopped && cma->restart < cma->restarts && lambda <= MAX_LAMBDA / 2) {
-        cma->generations_done += cma->generation;
         cma->restart++;
         cma->stopped = begin(cma, 2 * lambda, &ignored) ? "out of memory" : NULL;
     }
@@ -381,16 +380,6 @@ const double *ww_cma_best(const struct ww_cma *cma, double *value)
 void ww_cma_mean(const struct ww_cma *cma, double *x)
 {
     into_box(cma, cma->mean, x);
-}
-
-uint64_t ww_cma_generation(const struct ww_cma *cma)
-{
-    return cma->generations_done + cma->generation;
-}
-
-double ww_cma_sigma(const struct ww_cma *cma)
-{
-    return cma->sigma;
 }
 
 uint32_t ww_cma_restart(const struct ww_cma *cma)

@@ -65,8 +65,6 @@ const double *ww_cma_best(const struct ww_cma *cma, double *value);
  * better answer. */
 void ww_cma_mean(const struct ww_cma *cma, double *x);
 
-uint64_t ww_cma_generation(const struct ww_cma *cma); /* over all runs */
-double ww_cma_sigma(const struct ww_cma *cma);
 uint32_t ww_cma_restart(const struct ww_cma *cma); /* 0: the first run */
 
 #endif

@@ -34,7 +34,6 @@ struct ww_cma {
     double *work;              /* [2 n], then [n][n] */
     uint32_t *order;           /* [lambda] */
     uint64_t generation;       /* of this run */
-    uint64_t generations_done; /* of earlier runs */
     uint64_t eigen_generation; /* when b and d were made */
     bool asked;
 

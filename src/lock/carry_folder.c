@@ -243,8 +243,3 @@ enum ww_err ww_lock_adapter(const char *adapter, const char *base, const char *o
     release(&run, rc == WW_E_CANCELLED);
     return rc;
 }
-
-bool ww_is_adapter_folder(const char *path)
-{
-    return ww_adapter_is_folder(path);
-}

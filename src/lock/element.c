@@ -70,19 +70,6 @@ enum ww_err ww_element_invert(struct ww_element *element, struct ww_error *err)
     return WW_OK;
 }
 
-bool ww_element_is_identity(const struct ww_element *element)
-{
-    if (!element->perm) {
-        return true;
-    }
-    for (uint32_t i = 0; i < element->n; i++) {
-        if (element->perm[i] != i || element->neg[i] || element->exp[i]) {
-            return false;
-        }
-    }
-    return true;
-}
-
 void ww_element_apply(const struct ww_element *element, enum ww_action action,
                       const double *x, double *y)
 {

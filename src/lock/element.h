@@ -31,8 +31,6 @@ void ww_element_release(struct ww_element *element);
 enum ww_err ww_element_invert(struct ww_element *element,
                               struct ww_error *err) WW_MUST_USE;
 
-bool ww_element_is_identity(const struct ww_element *element);
-
 /** y = A x where the action of the element S is A: S, S^-T (exponents negated) or |S|.
  *  Arrays of n doubles that do not overlap. */
 void ww_element_apply(const struct ww_element *element, enum ww_action action,

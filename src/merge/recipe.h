@@ -82,7 +82,6 @@ struct ww_recipe_vocab {
     struct ww_recipe_token *tokens;
     uint32_t n_tokens;
     uint64_t pad_to_multiple_of; /* 0: not said */
-    bool is_block;               /* tokenizer:, not tokenizer_source: */
     size_t line;
 };
 

@@ -187,27 +187,6 @@ enum ww_err ww_recipe_check_parameters(struct ww_recipe *recipe,
     return rc;
 }
 
-bool ww_recipe_sets(const struct ww_ynode *parameters, const char *name)
-{
-    const struct ww_ynode *node = ww_yget(parameters, name);
-
-    if (!node || is_gradient(node) ||
-        (ww_ytype(node) != WW_Y_MAP && ww_ytype(node) != WW_Y_LIST)) {
-        return node != NULL;
-    }
-    if (ww_ytype(node) == WW_Y_MAP) {
-        return ww_yget(node, "filter") == NULL;
-    }
-    for (const struct ww_ynode *n = ww_yfirst(node); n; n = ww_ynext(n)) {
-        const char *filter = "*";
-        (void)ww_ytext(ww_yget(n, "filter"), &filter);
-        if (strcmp(filter, "*") == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static size_t longest(const struct ww_ynode *setting)
 {
     size_t most = 0;

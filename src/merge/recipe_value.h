@@ -30,9 +30,6 @@ enum ww_err ww_recipe_check_parameters(struct ww_recipe *recipe,
                                        const char *where,
                                        struct ww_error *err) WW_MUST_USE;
 
-/** Is the parameter set, with a value for every tensor, in this map? */
-bool ww_recipe_sets(const struct ww_ynode *parameters, const char *name);
-
 /** Values in the longest gradient of a map, 0 without one; *name is its parameter's. */
 size_t ww_recipe_longest_gradient(const struct ww_ynode *parameters, const char **name);
 

@@ -144,7 +144,6 @@ static enum ww_err read_block(struct ww_recipe *recipe, const struct ww_ynode *b
                        ww_yline(block), text);
     }
     rc = ww_yonly(block, keys, WW_LEN(keys), WW_E_RECIPE, "the tokenizer", err);
-    recipe->vocab.is_block = true;
     recipe->vocab.source = WW_VOCAB_UNION;
     if (!rc && ww_yget(block, "source")) {
         rc = read_source(recipe, ww_yget(block, "source"), err);

@@ -99,9 +99,6 @@ void ww_gguf_header_release(struct ww_gguf_header *header);
 bool ww_gguf_get_u64(const struct ww_gguf_header *header, const char *key, uint64_t *out);
 /** True when the key holds this very string. */
 bool ww_gguf_is(const struct ww_gguf_header *header, const char *key, const char *text);
-/** A copy of a string for error texts, "" when there is none; NULL without memory. */
-char *ww_gguf_get_string(const struct ww_gguf_header *header,
-                         const char *key) WW_MUST_USE;
 
 /** n_blocks blocks as floats, bit for bit those of the reference implementation. */
 void ww_gguf_to_float(enum ww_gguf_type type, const uint8_t *blocks, size_t n_blocks,

@@ -266,14 +266,3 @@ bool ww_gguf_is(const struct ww_gguf_header *header, const char *key, const char
            ww_get_u64le(header->bytes + header->keys[k].at) == len &&
            memcmp(header->bytes + header->keys[k].at + 8, text, len) == 0;
 }
-
-char *ww_gguf_get_string(const struct ww_gguf_header *header, const char *key)
-{
-    const uint32_t k = ww_names_find(&header->by_key, key);
-
-    if (k == WW_NONE || header->keys[k].type != V_STRING) {
-        return ww_strdup("");
-    }
-    const uint8_t *at = header->bytes + header->keys[k].at;
-    return ww_strndup((const char *)at + 8, (size_t)ww_get_u64le(at));
-}

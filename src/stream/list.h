@@ -20,11 +20,6 @@ static inline void ww_list_init(struct ww_node *head)
     head->item = NULL;
 }
 
-static inline bool ww_list_has(const struct ww_node *node)
-{
-    return node->next != NULL;
-}
-
 static inline void ww_list_push(struct ww_node *head, struct ww_node *node, void *item)
 {
     node->item = item;

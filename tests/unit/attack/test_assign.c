@@ -4,7 +4,6 @@
 #include "ww_matrix_fixture.h"
 
 #include "attack/solve.h"
-#include "weightward/model.h"
 
 static double sum_of(size_t n, const double *score, const uint32_t *match)
 {
@@ -75,29 +74,6 @@ static void leftovers_are_assigned_exactly(void **state)
     }
 }
 
-static void candidates_reach_the_best_sum(void **state)
-{
-    struct ww_error err = {0};
-    uint64_t seed = 122;
-    (void)state;
-    for (int trial = 0; trial < 200; trial++) {
-        const uint32_t n = 2 + (uint32_t)trial % 6;
-        double score[49];
-        uint32_t candidate[49];
-        uint32_t match[7];
-        uint32_t order[7] = {0, 1, 2, 3, 4, 5, 6};
-        uint32_t guessed = 9;
-        for (uint32_t i = 0; i < n * n; i++) {
-            score[i] = uniform(&seed) + (i % n == 0 ? 3.0 : 0.0);
-            candidate[i] = i % n;
-        }
-        OK(ww_assign_candidates(n, n, candidate, score, match, &guessed, &err));
-        assert_true(is_permutation(n, match));
-        assert_int_equal(guessed, 0);
-        assert_true(fabs(best_sum(n, score, order, 0) - sum_of(n, score, match)) < 1e-9);
-    }
-}
-
 static void a_hidden_order_is_found(void **state)
 {
     struct ww_error err = {0};
@@ -125,62 +101,14 @@ static void a_hidden_order_is_found(void **state)
     free(score), free(order), free(match);
 }
 
-static void a_large_side_is_matched_from_candidates(void **state)
-{
-    struct ww_error err = {0};
-    uint64_t seed = 124;
-    const uint32_t n = 152000;
-    const uint32_t k = 4;
-    double *score = calloc((size_t)n * k, sizeof(*score));
-    uint32_t *candidate = calloc((size_t)n * k, sizeof(*candidate));
-    uint32_t *match = calloc(n, sizeof(*match));
-    uint32_t guessed = 9;
-    (void)state;
-    for (uint32_t i = 0; i < n; i++) {
-        for (uint32_t c = 0; c < k; c++) {
-            const uint32_t col = (uint32_t)(((uint64_t)i * 7919 + c * 1009) % n);
-            candidate[(size_t)i * k + c] = col;
-            score[(size_t)i * k + c] =
-                c ? 0.6 * uniform(&seed) : 0.5 + 0.5 * uniform(&seed);
-        }
-    }
-    OK(ww_assign_candidates(n, k, candidate, score, match, &guessed, &err));
-    assert_true(is_permutation(n, match));
-    assert_int_equal(guessed, 0);
-    uint32_t right = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        right += match[i] == (uint64_t)i * 7919 % n;
-    }
-    assert_true(right > n * 9 / 10);
-    free(score), free(candidate), free(match);
-}
-
-static void rows_without_a_candidate_are_counted(void **state)
-{
-    struct ww_error err = {0};
-    const uint32_t candidate[6] = {1, WW_NONE, 1, WW_NONE, WW_NONE, WW_NONE};
-    const double score[6] = {0.5, 0, 0.9, 0, 0, 0};
-    uint32_t match[3];
-    uint32_t guessed = 0;
-    (void)state;
-    OK(ww_assign_candidates(3, 2, candidate, score, match, &guessed, &err));
-    assert_int_equal(guessed, 2);
-    assert_int_equal(match[1], 1); /* the better of the two that wanted it */
-    assert_true(is_permutation(3, match));
-}
-
 static void bad_input_is_refused(void **state)
 {
     struct ww_error err = {0};
     double score[4] = {1, NAN, 0, 1};
-    const uint32_t candidate[2] = {0, 2};
     uint32_t match[2];
-    uint32_t guessed = 0;
     (void)state;
     FAILS(ww_assign(2, score, match, &err), WW_E_NONFINITE);
     FAILS(ww_assign(8193, score, match, &err), WW_E_LIMIT);
-    FAILS(ww_assign_candidates(2, 1, candidate, score, match, &guessed, &err),
-          WW_E_USAGE);
     OK(ww_assign(0, score, match, &err));
 }
 
@@ -188,10 +116,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(leftovers_are_assigned_exactly),
-        cmocka_unit_test(candidates_reach_the_best_sum),
         cmocka_unit_test(a_hidden_order_is_found),
-        cmocka_unit_test(a_large_side_is_matched_from_candidates),
-        cmocka_unit_test(rows_without_a_candidate_are_counted),
         cmocka_unit_test(bad_input_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -89,29 +89,6 @@ static void each_recipient_opens_and_others_do_not(void **state)
     ww_test_rmdir(dir);
 }
 
-static void a_key_can_be_sealed_again_for_others(void **state)
-{
-    struct ww_error err = {0};
-    char *dir = ww_test_mkdir();
-    struct ww_secret *key = secret_text("0123456789abcdef0123456789abcdef");
-    struct ww_secret *record = NULL;
-    struct ww_secret *out = NULL;
-    (void)state;
-    OK(ww_recipient_create_at(at(dir, "a"), NULL, &cheap, &err));
-    const char *const to[] = {at(dir, "a.pub")};
-    OK(ww_lockkey_seal_for(key, to, 1, &record, &err));
-    write_file(at(dir, "k"), ww_secret_open(record), ww_secret_len(record), 0600);
-    const struct ww_unsealer by = {.recipient_key = at(dir, "a.key")};
-    OK(ww_lockkey_load(at(dir, "k"), &by, &out, &err));
-    assert_true(ww_secret_equal(key, out));
-    ww_secret_free(record);
-    FAILS(ww_lockkey_seal_for(key, to, 0, &record, &err), WW_E_USAGE);
-    assert_null(record);
-    ww_secret_free(out);
-    ww_secret_free(key);
-    ww_test_rmdir(dir);
-}
-
 static void bad_requests_write_nothing(void **state)
 {
     struct ww_error err = {0};
@@ -190,7 +167,6 @@ int main(void)
         cmocka_unit_test(unsealed_key_loads_and_says_so),
         cmocka_unit_test(strong_passphrase_key_makes_a_round_trip),
         cmocka_unit_test(each_recipient_opens_and_others_do_not),
-        cmocka_unit_test(a_key_can_be_sealed_again_for_others),
         cmocka_unit_test(bad_requests_write_nothing),
         cmocka_unit_test(other_files_are_told_apart),
         cmocka_unit_test(a_failed_write_leaves_no_file),

@@ -243,7 +243,7 @@ static void fixed_residual_stays(void **state)
     assert_int_equal(gauge.residual.n, o.width);
     struct ww_element element;
     OK(ww_gauge_space(&gauge, 0, &element, &err));
-    assert_true(ww_element_is_identity(&element));
+    assert_null(element.perm);
     ww_element_release(&element);
     ww_gauge_release(&gauge);
     ww_secret_free(secret);
@@ -275,7 +275,6 @@ static void every_space_moves_and_every_key_differs(void **state)
             assert_in_range(e[0].exp[i] + 5, 0, 10);
         }
         if (e[0].n > 8) {
-            assert_false(ww_element_is_identity(&e[0]));
             assert_memory_not_equal(e[0].perm, e[1].perm, e[0].n * sizeof(uint32_t));
         }
         ww_element_release(&e[0]);

@@ -152,7 +152,11 @@ static void latent_attention_keeps_its_scores(void **state)
     ww_element_release(&heads);
     OK(ww_gauge_space(&gauge, latent, &heads, &err));
     assert_int_equal(heads.n, LATENT);
-    assert_false(ww_element_is_identity(&heads));
+    uint32_t moved = 0;
+    for (uint32_t i = 0; i < LATENT; i++) {
+        moved += heads.perm[i] != i;
+    }
+    assert_true(moved > 0);
     ww_element_release(&heads);
     ww_gauge_release(&gauge);
     ww_secret_free(secret);
