@@ -98,9 +98,6 @@ enum ww_err ww_layer_name(struct ww_builder *b, const char *template_text, uint6
 /** Use the facts of a stack from here on; NULL: those of the model only. */
 void ww_scope_stack(struct ww_builder *b, const struct ww_stack_desc *stack);
 void ww_scope_layer(struct ww_builder *b, uint64_t layer, const char *layer_prefix);
-/** False when the stack's condition does not hold. */
-enum ww_err ww_stack_present(struct ww_builder *b, const struct ww_stack_desc *stack,
-                             bool *present, struct ww_error *err) WW_MUST_USE;
 
 /* finish.c: classes, shared heads, what needs the whole block. */
 enum ww_err ww_finish_block(struct ww_builder *b, uint32_t block,

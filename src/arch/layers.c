@@ -31,8 +31,9 @@ void ww_scope_layer(struct ww_builder *b, uint64_t layer, const char *layer_pref
     b->scope.layer_prefix = layer_prefix;
 }
 
-enum ww_err ww_stack_present(struct ww_builder *b, const struct ww_stack_desc *stack,
-                             bool *present, struct ww_error *err)
+/* False when the stack's condition does not hold. */
+static enum ww_err stack_present(struct ww_builder *b, const struct ww_stack_desc *stack,
+                                 bool *present, struct ww_error *err)
 {
     struct ww_value value = {0};
     enum ww_err rc = WW_OK;
@@ -124,7 +125,7 @@ enum ww_err ww_stack_range(struct ww_builder *b, const struct ww_stack_desc *sta
     enum ww_err rc = WW_OK;
 
     ww_scope_stack(b, NULL);
-    rc = ww_stack_present(b, stack, &present, err);
+    rc = stack_present(b, stack, &present, err);
     *first = *count = 0;
     if (rc || !present) {
         return rc;

@@ -142,8 +142,9 @@ enum ww_err ww_gather_take(struct ww_gathered *g, struct ww_gathered *from,
     return WW_OK;
 }
 
-enum ww_err ww_gather_position(struct ww_gathered *g, struct ww_span gold,
-                               struct ww_error *err)
+/* Room for one more position. */
+static enum ww_err add_position(struct ww_gathered *g, struct ww_span gold,
+                                struct ww_error *err)
 {
     const size_t n = (size_t)g->n + 1;
     void *golds = ww_realloc_array(g->gold, n, sizeof(*g->gold));
@@ -182,7 +183,7 @@ enum ww_err ww_gather_made(struct ww_gathered *g, uint32_t member,
     enum ww_err rc = ww_scored_end(w, (double)NAN, 0, made, err);
     for (uint32_t i = 0; i < made->n && !rc; i++) {
         if (i == g->n) {
-            rc = ww_gather_position(g, made->at[i].gold, err);
+            rc = add_position(g, made->at[i].gold, err);
         }
         if (!rc) {
             g->logprob[(size_t)i * g->k + member] = made->at[i].logprob;
@@ -201,7 +202,7 @@ static enum ww_err take_scored(const struct ww_gather *gather, uint32_t member,
     g->prompt_surprise[member] = said->prompt_surprise;
     for (uint32_t i = 0; i < said->n && same; i++) {
         if (first == member) {
-            enum ww_err rc = ww_gather_position(g, said->at[i].gold, err);
+            enum ww_err rc = add_position(g, said->at[i].gold, err);
             if (rc) {
                 return rc;
             }
@@ -388,7 +389,7 @@ static enum ww_err walk(const struct ww_gather *gather, const struct ww_task_ite
         }
         const struct ww_span rest = {item->answer.data + done, item->answer.len - done};
         if (!cut) {
-            rc = ww_gather_position(
+            rc = add_position(
                 g, at_end ? (struct ww_span){NULL, 0} : next_gold(at, g->k, rest), err);
         }
         if (!rc && (g->gold[i].len > rest.len ||
@@ -417,9 +418,10 @@ static enum ww_err walk(const struct ww_gather *gather, const struct ww_task_ite
     return rc;
 }
 
-enum ww_err ww_gather_tokens(const struct ww_gather *gather,
-                             const struct ww_task_item *item, size_t number,
-                             struct ww_gathered *g, struct ww_error *err)
+/* The tokens of the item's answer. */
+static enum ww_err gather_tokens(const struct ww_gather *gather,
+                                 const struct ww_task_item *item, size_t number,
+                                 struct ww_gathered *g, struct ww_error *err)
 {
     bool walks = false;
     uint32_t first = 0;
@@ -440,7 +442,7 @@ enum ww_err ww_gather_item(const struct ww_gather *gather,
     static enum ww_err (*const gather_level[])(
         const struct ww_gather *gather, const struct ww_task_item *item, size_t number,
         struct ww_gathered *g,
-        struct ww_error *err) = {[WW_EVO_TOKENS] = ww_gather_tokens,
+        struct ww_error *err) = {[WW_EVO_TOKENS] = gather_tokens,
                                  [WW_EVO_OPTIONS] = ww_gather_options,
                                  [WW_EVO_BYTES] = ww_gather_bytes};
     memset(out, 0, sizeof(*out));

@@ -10,9 +10,6 @@
 enum ww_err ww_gather_ask(const struct ww_gather *gather, uint32_t member,
                           const struct ww_ask *ask, struct ww_gathered *g,
                           struct ww_error *err) WW_MUST_USE;
-/** Room for one more position. */
-enum ww_err ww_gather_position(struct ww_gathered *g, struct ww_span gold,
-                               struct ww_error *err) WW_MUST_USE;
 /** Take over what another walk was told. */
 enum ww_err ww_gather_take(struct ww_gathered *g, struct ww_gathered *from,
                            struct ww_error *err) WW_MUST_USE;
@@ -21,10 +18,6 @@ enum ww_err ww_gather_take(struct ww_gathered *g, struct ww_gathered *from,
 enum ww_err ww_gather_made(struct ww_gathered *g, uint32_t member,
                            struct ww_scored_writer *w, struct ww_error *err) WW_MUST_USE;
 
-/** The tokens of the item's answer. */
-enum ww_err ww_gather_tokens(const struct ww_gather *gather,
-                             const struct ww_task_item *item, size_t number,
-                             struct ww_gathered *g, struct ww_error *err) WW_MUST_USE;
 /** One position: which option. WW_E_USAGE for an item without options. */
 enum ww_err ww_gather_options(const struct ww_gather *gather,
                               const struct ww_task_item *item, size_t number,

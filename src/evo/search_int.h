@@ -44,8 +44,6 @@ double ww_search_value(const struct ww_search *s, uint32_t trial);
 double ww_search_objective(const struct ww_search *s, uint32_t trial, uint32_t objective);
 uint32_t ww_search_failed(const struct ww_search *s);
 
-/** Begin and end the object of the result; between them is what a method says. */
-void ww_search_open_json(const struct ww_search *s, struct ww_jw *w);
 /** KEY: {...}, the numbers by their variables. */
 void ww_search_numbers_json(const struct ww_search *s, const char *key, const double *x,
                             struct ww_jw *w);

@@ -94,7 +94,8 @@ static enum ww_err make_work(struct ww_search *s, struct ww_error *err)
     return rc;
 }
 
-void ww_search_open_json(const struct ww_search *s, struct ww_jw *w)
+/* What the result begins with, before what a method says. */
+static void open_json(const struct ww_search *s, struct ww_jw *w)
 {
     ww_jw_object(w);
     ww_jw_kstr(w, "schema", WW_SEARCH_SCHEMA);
@@ -165,7 +166,7 @@ static enum ww_err run(struct ww_search *s, const char *out_path,
     struct ww_jw w;
     ww_buf_init(&text, MAX_RESULT);
     ww_jw_init(&w, &text, 2);
-    ww_search_open_json(s, &w);
+    open_json(s, &w);
     enum ww_err rc = method_of(&s->space)(s, &w, report, err);
     if (!rc) {
         report->trials = s->next;

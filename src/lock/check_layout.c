@@ -169,8 +169,7 @@ out:
     return rc;
 }
 
-static enum ww_err check_one(const struct ww_layout *layout,
-                             const struct ww_weights *base, struct ww_secret *secret,
+static enum ww_err check_one(const struct ww_layout *layout, struct ww_secret *secret,
                              uint32_t block, enum ww_wrong wrong,
                              struct ww_check_report *report, struct ww_error *err)
 {
@@ -182,7 +181,7 @@ static enum ww_err check_one(const struct ww_layout *layout,
     if (rc) {
         goto out;
     }
-    rc = ww_check_block(&gauge, base, block, &error, &adds, err);
+    rc = ww_check_block(&gauge, NULL, block, &error, &adds, err);
     if (rc == WW_E_UNSUPPORTED && wrong != WW_WRONG_NONE) {
         /* A factor for which F16 has no room; what the pass does not know, the legal
          * transform before this has said. */
@@ -245,7 +244,7 @@ static enum ww_err report_progress(const struct ww_run_options *run, uint64_t do
     return WW_OK;
 }
 
-enum ww_err ww_check_blocks(const struct ww_layout *layout, const struct ww_weights *base,
+enum ww_err ww_check_layout(const struct ww_layout *layout,
                             const struct ww_run_options *run,
                             struct ww_check_report *report, struct ww_error *err)
 {
@@ -266,7 +265,7 @@ enum ww_err ww_check_blocks(const struct ww_layout *layout, const struct ww_weig
         }
         for (unsigned w = WW_WRONG_NONE; w < WW_WRONG_COUNT && !rc; w++) {
             if (w == WW_WRONG_NONE || scheduled(layout, b, (enum ww_wrong)w)) {
-                rc = check_one(layout, base, secret, b, (enum ww_wrong)w, report, err);
+                rc = check_one(layout, secret, b, (enum ww_wrong)w, report, err);
             }
         }
         report->blocks += !rc;
@@ -281,11 +280,4 @@ enum ww_err ww_check_blocks(const struct ww_layout *layout, const struct ww_weig
 out:
     ww_secret_free(secret);
     return rc;
-}
-
-enum ww_err ww_check_layout(const struct ww_layout *layout,
-                            const struct ww_run_options *run,
-                            struct ww_check_report *report, struct ww_error *err)
-{
-    return ww_check_blocks(layout, NULL, run, report, err);
 }

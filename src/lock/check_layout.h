@@ -21,10 +21,4 @@ enum ww_err ww_check_block(const struct ww_gauge *gauge, const struct ww_weights
                            uint32_t block, double *error, double *adds,
                            struct ww_error *err) WW_MUST_USE;
 
-/** ww_check_layout on weights from elsewhere. */
-enum ww_err ww_check_blocks(const struct ww_layout *layout, const struct ww_weights *base,
-                            const struct ww_run_options *run,
-                            struct ww_check_report *report,
-                            struct ww_error *err) WW_MUST_USE;
-
 #endif

@@ -54,7 +54,8 @@ double ww_exact_exp(double x)
     return sum;
 }
 
-double ww_draw_uniform(struct ww_draw *draw)
+/* Uniform in [0, 1), 53 bits. */
+static double uniform(struct ww_draw *draw)
 {
     const uint64_t high = ww_keystream_u32(draw->ks) >> 5;
     const uint64_t low = ww_keystream_u32(draw->ks) >> 6;
@@ -66,8 +67,8 @@ double ww_draw_uniform(struct ww_draw *draw)
 static void draw_disk(struct ww_draw *draw, double *x, double *y, double *square)
 {
     do {
-        *x = 2 * ww_draw_uniform(draw) - 1;
-        *y = 2 * ww_draw_uniform(draw) - 1;
+        *x = 2 * uniform(draw) - 1;
+        *y = 2 * uniform(draw) - 1;
         *square = *x * *x + *y * *y;
     } while (*square >= 1 || *square == 0);
 }
@@ -213,7 +214,7 @@ enum ww_err ww_draw_conditioned(struct ww_draw *draw, double c, double *out,
         goto out;
     }
     for (uint32_t k = 0; k < n; k++) {
-        s[k] = ww_exact_exp((ww_draw_uniform(draw) - 0.5) * log_c);
+        s[k] = ww_exact_exp((uniform(draw) - 0.5) * log_c);
     }
     sandwich(u, s, v, out, n);
     for (uint32_t k = 0; k < n; k++) {

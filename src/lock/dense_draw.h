@@ -9,9 +9,6 @@
 
 #include "lock/draw.h"
 
-/** Uniform in [0, 1), 53 bits. */
-double ww_draw_uniform(struct ww_draw *draw);
-
 /** n points of the unit circle, uniform: (re, im) pairs. */
 void ww_draw_phases(struct ww_draw *draw, double *out, uint32_t n);
 

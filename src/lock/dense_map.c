@@ -256,10 +256,12 @@ static enum ww_err set_factors(const struct ww_element *element, double **out,
     return WW_OK;
 }
 
-enum ww_err ww_dense_map_assemble(struct ww_dense_map *map, enum ww_dtype dtype,
-                                  bool on_rows, struct ww_element *rows,
-                                  struct ww_element *cols, struct ww_cells *cells,
-                                  struct ww_error *err)
+/* A map of its parts (moved out of the arguments, also on failure): exact maps of both
+ * axes and the cells of one, direct being the matrix and inverse its transposed inverse.
+ * A tensor of rank 1 is one row. */
+static enum ww_err assemble(struct ww_dense_map *map, enum ww_dtype dtype, bool on_rows,
+                            struct ww_element *rows, struct ww_element *cols,
+                            struct ww_cells *cells, struct ww_error *err)
 {
     const uint64_t n_rows = rows->n;
     uint64_t unit = 1;
@@ -382,8 +384,7 @@ enum ww_err ww_dense_map_invert(const struct ww_dense_map *map, struct ww_dense_
         n_values += (size_t)cell->n * cell->n;
         conjugate(on, &map->cells, cell, &cells, &cells.cells[c]);
     }
-    return ww_dense_map_assemble(out, map->dtype, map->on_rows, &rows, &cols, &cells,
-                                 err);
+    return assemble(out, map->dtype, map->on_rows, &rows, &cols, &cells, err);
 }
 
 /* One map of the tensor as rows and columns; a tensor of rank 1 is one row. */
@@ -419,8 +420,8 @@ static enum ww_err build(struct ww_dense_map *map, const struct ww_gauge *gauge,
         ww_cells_release(&g->out);
         return rc;
     }
-    return ww_dense_map_assemble(map, g->tensor->dtype, axis == 0 && g->tensor->rank == 2,
-                                 &rows, &cols, &g->out, err);
+    return assemble(map, g->tensor->dtype, axis == 0 && g->tensor->rank == 2, &rows,
+                    &cols, &g->out, err);
 }
 
 enum ww_err ww_dense_map_init(struct ww_dense_map *map, const struct ww_gauge *gauge,

@@ -56,14 +56,6 @@ enum ww_err ww_dense_map_init(struct ww_dense_map *map, const struct ww_gauge *g
                               struct ww_error *err) WW_MUST_USE;
 void ww_dense_map_release(struct ww_dense_map *map);
 
-/** The same from parts made elsewhere (moved out of the arguments, also on failure):
- * exact maps of both axes and the cells of one, direct being the matrix and inverse its
- *  transposed inverse. A tensor of rank 1 is one row. */
-enum ww_err ww_dense_map_assemble(struct ww_dense_map *map, enum ww_dtype dtype,
-                                  bool on_rows, struct ww_element *rows,
-                                  struct ww_element *cols, struct ww_cells *cells,
-                                  struct ww_error *err) WW_MUST_USE;
-
 /** The inverse of a map. */
 enum ww_err ww_dense_map_invert(const struct ww_dense_map *map, struct ww_dense_map *out,
                                 struct ww_error *err) WW_MUST_USE;

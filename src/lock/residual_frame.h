@@ -18,11 +18,6 @@
 enum ww_err ww_residual_binding(uint32_t index, uint32_t n, const char *tensor,
                                 uint8_t out[WW_SHA256_BYTES],
                                 struct ww_error *err) WW_MUST_USE;
-/** The iv that a plain section has: a keyed hash of binding and content. */
-enum ww_err ww_residual_iv(struct ww_secret *prk, const uint8_t binding[WW_SHA256_BYTES],
-                           const uint8_t *plain, size_t len,
-                           uint8_t iv[WW_RESIDUAL_IV_BYTES],
-                           struct ww_error *err) WW_MUST_USE;
 /** The key that belongs to an iv. */
 enum ww_err ww_residual_key(struct ww_secret *prk, const uint8_t iv[WW_RESIDUAL_IV_BYTES],
                             uint8_t key[WW_XCHACHA_KEY_BYTES],

@@ -50,7 +50,8 @@ enum ww_err ww_residual_binding(uint32_t index, uint32_t n, const char *tensor,
     return WW_OK;
 }
 
-enum ww_err ww_residual_iv(struct ww_secret *prk, const uint8_t binding[WW_SHA256_BYTES],
+/* The iv that a plain section has: a keyed hash of binding and content. */
+static enum ww_err make_iv(struct ww_secret *prk, const uint8_t binding[WW_SHA256_BYTES],
                            const uint8_t *plain, size_t len,
                            uint8_t iv[WW_RESIDUAL_IV_BYTES], struct ww_error *err)
 {
@@ -189,7 +190,7 @@ static enum ww_err write_section(struct ww_residual_sink *sink, struct waiting *
         goto out;
     }
     ww_put_u64le(head, len + WW_XCHACHA_TAG_BYTES);
-    rc = ww_residual_iv(sink->prk, binding, w->plain.data, len, head + 8, err);
+    rc = make_iv(sink->prk, binding, w->plain.data, len, head + 8, err);
     if (rc) {
         goto out;
     }

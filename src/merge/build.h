@@ -181,7 +181,6 @@ enum ww_err ww_build_adapters(struct ww_build *build, const char *const *paths,
 /** modules: by tensor names. Are there several, and is every tensor in one of them?
  *  WW_E_UNSUPPORTED, WW_E_RECIPE. */
 enum ww_err ww_build_modules(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
-bool ww_build_has_modules(const struct ww_recipe *recipe);
 /** The recipe's module that a tensor belongs to; WW_NONE. */
 uint32_t ww_build_module_of(const struct ww_build *build, const char *name);
 /** A gradient's t for a tensor of a projector that counts layers of its own, as mergekit

@@ -112,7 +112,7 @@ static enum ww_err check_names(const struct ww_recipe *recipe, struct ww_error *
     return WW_OK;
 }
 
-bool ww_build_has_modules(const struct ww_recipe *recipe)
+static bool has_modules(const struct ww_recipe *recipe)
 {
     return recipe->n_modules > 1 ||
            (recipe->modules[0].name && strcmp(recipe->modules[0].name, "default") != 0);
@@ -123,7 +123,7 @@ uint32_t ww_build_module_of(const struct ww_build *build, const char *name)
     const struct ww_recipe *recipe = build->recipe;
     const char *module = NULL;
 
-    if (!ww_build_has_modules(recipe)) {
+    if (!has_modules(recipe)) {
         return 0;
     }
     module = build->sees ? tower_of(name) : half_of(name);
@@ -152,7 +152,7 @@ bool ww_build_projector_t(const struct ww_build *build, const char *name, double
     uint64_t index = 0;
     uint64_t last = 0;
 
-    if (!ww_build_has_modules(build->recipe)) {
+    if (!has_modules(build->recipe)) {
         return false;
     }
     /* Of Qwen2-VL mergekit counts two layers that both have all of these; the last stays.
@@ -178,7 +178,7 @@ enum ww_err ww_build_modules(struct ww_build *build, struct ww_error *err)
     const struct ww_build_model *donor = &build->models[build->donor];
     enum ww_err rc = WW_OK;
 
-    if (!ww_build_has_modules(recipe)) {
+    if (!has_modules(recipe)) {
         return WW_OK;
     }
     build->sees = sees(donor->model);

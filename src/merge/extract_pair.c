@@ -49,8 +49,9 @@ enum ww_err ww_pair_open(const struct ww_model *base, const struct ww_model *mod
     return WW_OK;
 }
 
-enum ww_err ww_pair_values(const struct ww_model *model, uint32_t t, uint64_t first,
-                           uint64_t n, float *out, struct ww_error *err)
+/* Elements [first, first + n) of a tensor. WW_E_NONFINITE. */
+static enum ww_err values_of(const struct ww_model *model, uint32_t t, uint64_t first,
+                             uint64_t n, float *out, struct ww_error *err)
 {
     uint8_t *bytes = ww_calloc(n + 1, ww_dtype_bits(model->tensors[t].dtype) / 8);
     enum ww_err rc = bytes ? ww_elements_float(model, t, first, n, bytes, out, err)
@@ -69,10 +70,9 @@ enum ww_err ww_pair_difference(const struct ww_pair *pair, uint64_t first, uint6
 
     for (uint64_t at = 0; at < n && !rc; at += WW_PAIR_BLOCK) {
         const uint64_t count = ww_min_u64(WW_PAIR_BLOCK, n - at);
-        rc = ww_pair_values(pair->base, pair->t, first + at, count, base, err);
+        rc = values_of(pair->base, pair->t, first + at, count, base, err);
         if (!rc) {
-            rc = ww_pair_values(pair->model, pair->other, first + at, count, out + at,
-                                err);
+            rc = values_of(pair->model, pair->other, first + at, count, out + at, err);
         }
         for (uint64_t i = 0; i < count && !rc; i++) {
             out[at + i] -= base[i];

@@ -19,9 +19,6 @@ struct ww_pair {
 enum ww_err ww_pair_open(const struct ww_model *base, const struct ww_model *model,
                          uint32_t t, struct ww_pair *out,
                          struct ww_error *err) WW_MUST_USE;
-/** Elements [first, first + n) of a tensor. WW_E_NONFINITE. */
-enum ww_err ww_pair_values(const struct ww_model *model, uint32_t t, uint64_t first,
-                           uint64_t n, float *out, struct ww_error *err) WW_MUST_USE;
 /** The model's less the base's. */
 enum ww_err ww_pair_difference(const struct ww_pair *pair, uint64_t first, uint64_t n,
                                float *out, struct ww_error *err) WW_MUST_USE;

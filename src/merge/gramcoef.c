@@ -11,7 +11,7 @@
 
 #include "la/fixmath.h"
 
-double ww_gram_at(const struct ww_gram *g, uint32_t i, uint32_t j)
+static double gram_at(const struct ww_gram *g, uint32_t i, uint32_t j)
 {
     uint32_t a = i < j ? i : j;
     uint32_t b = i < j ? j : i;
@@ -20,7 +20,7 @@ double ww_gram_at(const struct ww_gram *g, uint32_t i, uint32_t j)
 
 static double norm(const struct ww_gram *g, uint32_t i)
 {
-    return sqrt(ww_gram_at(g, i, i));
+    return sqrt(gram_at(g, i, i));
 }
 
 static double clamp(double v, double low, double high)
@@ -48,7 +48,7 @@ void ww_coef_slerp(const struct ww_gram *g, double t, double *c)
     double b = norm(g, 1);
     a = a > 1e-8 ? a : 1;
     b = b > 1e-8 ? b : 1;
-    double d = clamp(ww_gram_at(g, 0, 1) / (a * b), -1, 1);
+    double d = clamp(gram_at(g, 0, 1) / (a * b), -1, 1);
     if (d > 0.9995 || d < -0.9995) {
         line(t, c);
         return;
@@ -62,7 +62,7 @@ void ww_coef_nuslerp(const struct ww_gram *g, double t, double *c)
     double b = norm(g, 1);
     a = a > 1e-7 ? a : 1e-7;
     b = b > 1e-7 ? b : 1e-7;
-    double d = clamp(ww_gram_at(g, 0, 1) / (a * b), -1, 1);
+    double d = clamp(gram_at(g, 0, 1) / (a * b), -1, 1);
     if (1 - d * d <= 1e-16) {
         line(t, c);
         return;
@@ -76,7 +76,7 @@ static double form(const struct ww_gram *g, const double *v, const double *u)
     double sum = 0;
     for (uint32_t i = 0; i < g->n; i++) {
         for (uint32_t j = 0; j < g->n; j++) {
-            sum += v[i] * u[j] * ww_gram_at(g, i, j);
+            sum += v[i] * u[j] * gram_at(g, i, j);
         }
     }
     return sum;
@@ -194,7 +194,7 @@ void ww_coef_karcher(const struct ww_gram *g, uint32_t max_iter, double tol, dou
         k.a[i] = 1 / (double)k.n;
         for (uint32_t j = 0; j < k.n; j++) {
             k.h[i][j] =
-                ww_gram_at(g, kept[i], kept[j]) / (norm(g, kept[i]) * norm(g, kept[j]));
+                gram_at(g, kept[i], kept[j]) / (norm(g, kept[i]) * norm(g, kept[j]));
         }
     }
     if (k.n == 0) {
@@ -218,7 +218,7 @@ void ww_coef_model_stock(const struct ww_gram *g, double *c)
         for (uint32_t j = i + 1; j < g->n; j++) {
             double product = norm(g, i) * norm(g, j);
             product = product > 1e-6 ? product : 1e-6;
-            sum += clamp(ww_gram_at(g, i, j) / product, -1, 1);
+            sum += clamp(gram_at(g, i, j) / product, -1, 1);
             pairs += 1;
         }
     }
@@ -243,9 +243,9 @@ void ww_coef_median(const struct ww_gram *g, uint32_t max_iter, double eps, doub
         for (uint32_t i = 0; i < g->n; i++) {
             double cross = 0;
             for (uint32_t j = 0; j < g->n; j++) {
-                cross += c[j] * ww_gram_at(g, i, j);
+                cross += c[j] * gram_at(g, i, j);
             }
-            double d = ww_gram_at(g, i, i) - 2 * cross + all;
+            double d = gram_at(g, i, i) - 2 * cross + all;
             d = d > 0 ? sqrt(d) : 0;
             next[i] = 1 / (d > eps ? d : eps);
             sum += next[i];

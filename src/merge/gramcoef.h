@@ -13,7 +13,6 @@ struct ww_gram {
     const double *upper;
     uint32_t n;
 };
-double ww_gram_at(const struct ww_gram *g, uint32_t i, uint32_t j);
 
 /** All write g->n coefficients. */
 void ww_coef_slerp(const struct ww_gram *g, double t, double *c);

@@ -170,9 +170,4 @@ enum ww_err ww_record_check_sources(const struct ww_record_view *record,
                                     const struct ww_work *work,
                                     struct ww_error *err) WW_MUST_USE;
 
-/** Plan as text for people. */
-enum ww_err ww_merge_plan_text(const struct ww_work *work,
-                               const struct ww_merge_plan *plan, uint32_t recipe,
-                               struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
-
 #endif

@@ -50,9 +50,9 @@ static enum ww_err add_tensor(const struct ww_merge_tensor *t, struct ww_buf *ou
     return rc ? rc : ww_buf_add_str(out, "\n", err);
 }
 
-enum ww_err ww_merge_plan_text(const struct ww_work *work,
-                               const struct ww_merge_plan *plan, uint32_t recipe,
-                               struct ww_buf *out, struct ww_error *err)
+/* Plan as text for people. */
+static enum ww_err plan_text(const struct ww_work *work, const struct ww_merge_plan *plan,
+                             uint32_t recipe, struct ww_buf *out, struct ww_error *err)
 {
     const struct ww_recipe *r = &work->file.recipes[recipe];
     enum ww_err rc =
@@ -92,7 +92,7 @@ static enum ww_err describe_one(struct ww_work *work, uint32_t recipe, struct ww
     }
     rc = ww_work_plan(work, recipe, &plan, err);
     if (!rc) {
-        rc = ww_merge_plan_text(work, &plan, recipe, out, err);
+        rc = plan_text(work, &plan, recipe, out, err);
     }
     if (!rc && work->file.n_recipes == 1) {
         rc = ww_merge_plan_digest(&plan, work->plan_sha256, err);

@@ -16,7 +16,8 @@
 
 #define TILE_ELEMENTS ((uint64_t)1 << 20)
 
-const struct ww_merge_plan *ww_whole_plan(const struct ww_merge_plan *plan)
+/* The plan that whole-model numbers go by. */
+static const struct ww_merge_plan *whole_plan(const struct ww_merge_plan *plan)
 {
     return plan->whole ? plan->whole : plan;
 }
@@ -171,7 +172,7 @@ static bool is_asked(const struct ww_wholes *wholes, const struct ww_merge_plan 
 enum ww_err ww_whole_run(const struct ww_merge_plan *plan, unsigned threads,
                          uint64_t memory, struct ww_wholes *out, struct ww_error *err)
 {
-    const struct ww_merge_plan *whole = ww_whole_plan(plan);
+    const struct ww_merge_plan *whole = whole_plan(plan);
     enum ww_err rc = WW_OK;
 
     *out = (struct ww_wholes){0};

@@ -27,8 +27,6 @@ void ww_whole_state(const struct ww_wholes *wholes, struct ww_merge_state *out);
 /** ww_merge_job.shared of a method, NULL without. */
 void *ww_whole_of(const struct ww_wholes *wholes, const struct ww_method *method);
 
-/** The plan that whole-model numbers go by. */
-const struct ww_merge_plan *ww_whole_plan(const struct ww_merge_plan *plan);
 /** The job's tensor in that plan. */
 uint32_t ww_whole_index(const struct ww_merge_job *job);
 

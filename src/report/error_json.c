@@ -58,7 +58,8 @@ void ww_object_recipe(struct ww_jw *w, const char *recipe, bool nearest)
     }
 }
 
-void ww_object_error(struct ww_jw *w, const struct ww_error *failure)
+/* "error": {code, class, text} */
+static void write_error(struct ww_jw *w, const struct ww_error *failure)
 {
     ww_jw_key(w, "error");
     ww_jw_object(w);
@@ -74,6 +75,6 @@ enum ww_err ww_report_error_json(const char *verb, const struct ww_error *failur
     struct ww_buf buf;
     struct ww_jw w;
     ww_object_begin(&w, &buf, verb);
-    ww_object_error(&w, failure);
+    write_error(&w, failure);
     return ww_object_end(&w, &buf, out, err);
 }

@@ -22,7 +22,4 @@ void ww_object_recipe(struct ww_jw *w, const char *recipe, bool nearest);
 /** The members of a verification's answer. */
 void ww_object_verify(struct ww_jw *w, const struct ww_verify_report *report);
 
-/** "error": {code, class, text} */
-void ww_object_error(struct ww_jw *w, const struct ww_error *failure);
-
 #endif

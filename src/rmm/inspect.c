@@ -39,7 +39,8 @@ void ww_pack_inspection_release(struct ww_pack_inspection *r)
     memset(r, 0, sizeof(*r));
 }
 
-enum ww_err ww_inspect_member_init(struct ww_inspect_member *m, struct ww_error *err)
+/* Room for spectrum and rates. */
+static enum ww_err member_init(struct ww_inspect_member *m, struct ww_error *err)
 {
     m->spectrum = ww_calloc(WW_INSPECT_SPECTRUM, sizeof(*m->spectrum));
     m->rates = ww_calloc(WW_INSPECT_ERRORS, sizeof(*m->rates));
@@ -209,7 +210,7 @@ static enum ww_err open_member(struct ww_inspecting *x, const char *path, size_t
         m->why = ww_strdup(reason.text);
         return m->why ? WW_OK : WW_FAIL_MEMORY(err, "looking into a package");
     }
-    return rc ? WW_FAIL(err, rc, "%s", reason.text) : ww_inspect_member_init(m, err);
+    return rc ? WW_FAIL(err, rc, "%s", reason.text) : member_init(m, err);
 }
 
 static size_t count_members(const struct ww_pack_manifest *m)

@@ -32,9 +32,6 @@ enum ww_err ww_inspect_add(struct ww_inspecting *x, const char *name, const doub
                            struct ww_error *err) WW_MUST_USE;
 /** Squared singular values of a matrix, largest first, into a member's spectrum. */
 void ww_inspect_spectrum(struct ww_inspect_member *m, const double *squares, size_t n);
-/** Room for spectrum and rates. */
-enum ww_err ww_inspect_member_init(struct ww_inspect_member *m,
-                                   struct ww_error *err) WW_MUST_USE;
 
 /** The errors that curves are measured at. */
 extern const double ww_inspect_errors[];

@@ -30,7 +30,10 @@ static bool is_other(struct ww_served *s, uint32_t i)
     return !rc && !same;
 }
 
-void ww_watch_look(struct ww_served *served)
+/* One look: served->changed is set to the first member, from 1, behind which another
+ * model stands. One that cannot be asked now is no other model: answers fail by
+ * themselves then. */
+static void look(struct ww_served *served)
 {
     char line[512];
     for (uint32_t i = 0; i < served->rule.k && !served->cancel; i++) {
@@ -60,7 +63,7 @@ static void *watch(void *payload)
             (void)nanosleep(&slice, NULL);
         }
         if (!atomic_load(&w->ended)) {
-            ww_watch_look(w->served);
+            look(w->served);
         }
     }
     return NULL;

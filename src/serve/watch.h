@@ -25,9 +25,4 @@ enum ww_err ww_watch_start(struct ww_watch *watch, struct ww_served *served,
 /** After served->cancel is set, so that nothing is waited for. */
 void ww_watch_end(struct ww_watch *watch);
 
-/** One look: served->changed is set to the first member, from 1, behind which another
- *  model stands. One that cannot be asked now is no other model: answers fail by
- *  themselves then. */
-void ww_watch_look(struct ww_served *served);
-
 #endif

@@ -27,7 +27,7 @@ static const struct {
 #undef ROW
 };
 
-const char *ww_signed_type(enum ww_signed_kind kind)
+static const char *type_of(enum ww_signed_kind kind)
 {
     return (unsigned)kind < WW_SIGNED_COUNT ? kinds[kind].type : "?";
 }
@@ -199,7 +199,7 @@ enum ww_err ww_envelope_make(enum ww_signed_kind kind, const uint8_t *payload, s
 enum ww_err ww_envelope_signed_bytes(const struct ww_envelope *envelope,
                                      struct ww_buf *out, struct ww_error *err)
 {
-    return ww_dsse_pae_of(ww_signed_type(envelope->kind), envelope->payload.data,
+    return ww_dsse_pae_of(type_of(envelope->kind), envelope->payload.data,
                           envelope->payload.len, out, err);
 }
 
@@ -242,7 +242,7 @@ enum ww_err ww_envelope_write(const struct ww_envelope *envelope, struct ww_buf 
     ww_jw_init(&w, out, 0);
     ww_jw_object(&w);
     ww_jw_kstr(&w, "payload", ww_buf_cstr(&text));
-    ww_jw_kstr(&w, "payloadType", ww_signed_type(envelope->kind));
+    ww_jw_kstr(&w, "payloadType", type_of(envelope->kind));
     ww_jw_key(&w, "signatures");
     ww_jw_array(&w);
     for (size_t i = 0; i < envelope->n_signatures; i++) {

@@ -36,8 +36,7 @@ enum ww_signed_kind {
 #undef WW_SIGNED_ENUM
         WW_SIGNED_COUNT
 };
-/** The payload type, and a word for people. */
-const char *ww_signed_type(enum ww_signed_kind kind);
+/** A word for people. */
 const char *ww_signed_word(enum ww_signed_kind kind);
 /** False for a type that is none of these. */
 bool ww_signed_parse(const char *type, enum ww_signed_kind *out);

@@ -242,7 +242,6 @@ void ww_flow_fed(struct ww_engine *e, struct ww_feed *feed, struct ww_load *load
 void ww_flow_written(struct ww_engine *e, struct ww_job *job);
 void ww_flow_finished(struct ww_engine *e);
 void ww_flow_live_cut(struct ww_engine *e, struct ww_live *live);
-void ww_flow_load_unref(struct ww_engine *e, struct ww_load *load);
 
 /* cut.c: plan to jobs. */
 struct ww_cut;

@@ -152,7 +152,7 @@ bool ww_flow_admit(struct ww_engine *e, struct ww_job *job)
     return true;
 }
 
-void ww_flow_load_unref(struct ww_engine *e, struct ww_load *load)
+static void load_unref(struct ww_engine *e, struct ww_load *load)
 {
     load->refs--;
     if (load->refs == 0) {
@@ -200,7 +200,7 @@ void ww_flow_fed(struct ww_engine *e, struct ww_feed *feed, struct ww_load *load
     ww_list_remove(feed->walk ? &load->walk_node : &load->feed_node);
     feed->busy = false;
     e->feeds_open--;
-    ww_flow_load_unref(e, load);
+    load_unref(e, load);
     kick_feed(e, feed);
     pthread_cond_signal(&e->main);
 }
@@ -240,7 +240,7 @@ static void made(struct ww_engine *e, struct ww_job *job)
 {
     job->made = true;
     for (size_t i = 0; i < job->n_loads; i++) {
-        ww_flow_load_unref(e, job->loads[i]);
+        load_unref(e, job->loads[i]);
     }
     job->n_loads = 0;
     if (job->output == WW_NONE) {
@@ -290,7 +290,7 @@ void ww_flow_live_cut(struct ww_engine *e, struct ww_live *live)
 {
     live->cut = true;
     for (uint32_t s = 0; s < live->n_whole; s++) {
-        ww_flow_load_unref(e, live->whole[s]);
+        load_unref(e, live->whole[s]);
     }
     live->n_whole = 0;
     close_if_done(e, live);

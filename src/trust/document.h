@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a document is, told by its own type, and whether its reader takes it. */
+/* Documents that are signed: whether a reader takes one, and writing it signed. */
 #ifndef WW_TRUST_DOCUMENT_H
 #define WW_TRUST_DOCUMENT_H
 
 #include "sign/envelope.h"
 
-/** Kind by the member 'type'; the whole document is read. WW_E_POLICY for a type that
- *  nobody signs, and what the readers say. */
-enum ww_err ww_document_kind(const uint8_t *payload, size_t len, enum ww_signed_kind *out,
-                             struct ww_error *err) WW_MUST_USE;
-
-/** The same for a kind that is known. */
+/** Is the document of this kind? WW_E_POLICY, and what the readers say. */
 enum ww_err ww_document_check(const uint8_t *payload, size_t len,
                               enum ww_signed_kind kind, struct ww_error *err) WW_MUST_USE;
 

@@ -81,8 +81,10 @@ enum ww_err ww_document_check(const uint8_t *payload, size_t len,
         ww_signed_word(kind));
 }
 
-enum ww_err ww_document_kind(const uint8_t *payload, size_t len, enum ww_signed_kind *out,
-                             struct ww_error *err)
+/* Kind by the member 'type'; the whole document is read. WW_E_POLICY for a type that
+ * nobody signs, and what the readers say. */
+static enum ww_err kind_of(const uint8_t *payload, size_t len, enum ww_signed_kind *out,
+                           struct ww_error *err)
 {
     struct ww_json *json = NULL;
     const char *type = NULL;
@@ -127,7 +129,7 @@ static enum ww_err open_document(const char *path, struct ww_envelope *out,
             rc = ww_document_check(out->payload.data, out->payload.len, out->kind, err);
         }
     } else {
-        rc = ww_document_kind(text.data, text.len, &kind, err);
+        rc = kind_of(text.data, text.len, &kind, err);
         if (!rc) {
             rc = ww_envelope_make(kind, text.data, text.len, out, err);
         }
