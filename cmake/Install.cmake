@@ -50,22 +50,6 @@ install(FILES docs/man/libweightward.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
 if(WW_TOOLS)
   install(FILES tools/completion/weightward
     DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
-  foreach(page
-    weightward
-    weightward-attack
-    weightward-evo
-    weightward-extract
-    weightward-inspect
-    weightward-key
-    weightward-lineage
-    weightward-lock
-    weightward-merge
-    weightward-policy
-    weightward-recipients
-    weightward-rmm
-    weightward-sign
-    weightward-trace
-    weightward-verify)
-    install(FILES docs/man/${page}.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
-  endforeach()
+  install(DIRECTORY docs/man/ DESTINATION ${CMAKE_INSTALL_MANDIR}/man1
+    FILES_MATCHING PATTERN "*.1")
 endif()
