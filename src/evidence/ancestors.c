@@ -316,11 +316,10 @@ enum ww_err ww_license_at(int dirfd, const char *path, char out[WW_LICENSE_BYTES
 static void gather_lock(int dirfd, struct ww_source_evidence *out)
 {
     struct ww_tensor_statement statement = {0};
-    const char *hex = NULL;
 
     if (ww_tensors_read(dirfd, NULL, &statement, NULL) == WW_OK) {
-        out->is_locked = ww_jstr(ww_jget(statement.lock, "lock_id"), &hex) &&
-                         ww_unhex(out->lock_id, sizeof(out->lock_id), hex, strlen(hex));
+        out->is_locked = ww_jhex(ww_jget(statement.lock, "lock_id"), out->lock_id,
+                                 sizeof(out->lock_id));
     }
     ww_tensors_release(&statement);
 }

@@ -37,12 +37,6 @@ static enum ww_err malformed(struct ww_error *err, const char *what)
     return WW_FAIL(err, WW_E_BUNDLE, "provenance: %s", what);
 }
 
-static bool read_hex(const struct ww_jnode *node, uint8_t out[WW_SHA256_BYTES])
-{
-    const char *hex = NULL;
-    return ww_jstr(node, &hex) && ww_unhex(out, WW_SHA256_BYTES, hex, strlen(hex));
-}
-
 bool ww_license_set(char out[WW_LICENSE_BYTES], const char *text)
 {
     const size_t len = text ? strlen(text) : 0;
@@ -59,7 +53,8 @@ bool ww_provenance_file(const struct ww_jnode *node, struct ww_resource *out)
 {
     return ww_jstr(ww_jget(node, "name"), &out->name) && out->name[0] &&
            ww_text_ok((const uint8_t *)out->name, strlen(out->name)) &&
-           read_hex(ww_jget(ww_jget(node, "digest"), "sha256"), out->sha256);
+           ww_jhex(ww_jget(ww_jget(node, "digest"), "sha256"), out->sha256,
+                   WW_SHA256_BYTES);
 }
 
 static int by_name(const void *a, const void *b)
@@ -111,11 +106,12 @@ static enum ww_err read_evidence(const struct ww_jnode *notes,
     const char *license = NULL;
 
     out->is_locked = ww_jget(notes, "locked") != NULL;
-    if (out->is_locked && !read_hex(ww_jget(notes, "locked"), out->lock_id)) {
+    if (out->is_locked &&
+        !ww_jhex(ww_jget(notes, "locked"), out->lock_id, WW_SHA256_BYTES)) {
         return malformed(err, "the lock id of a source is malformed");
     }
     out->has_decision = decision != NULL;
-    if (decision && !read_hex(decision, out->decision)) {
+    if (decision && !ww_jhex(decision, out->decision, WW_SHA256_BYTES)) {
         return malformed(err, "the digest of a source's decision is malformed");
     }
     if (ww_jstr(ww_jget(notes, "license"), &license) &&
@@ -129,7 +125,7 @@ static enum ww_err read_evidence(const struct ww_jnode *notes,
         return WW_OK;
     }
     out->kind = provenance ? WW_EVIDENCE_PROVENANCE : WW_EVIDENCE_SIGNATURE;
-    return read_hex(provenance ? provenance : signature, out->sha256)
+    return ww_jhex(provenance ? provenance : signature, out->sha256, WW_SHA256_BYTES)
                ? WW_OK
                : malformed(err, "the digest of a source's evidence is malformed");
 }
@@ -146,7 +142,7 @@ static enum ww_err read_source(const struct ww_jnode *node,
         return malformed(err, "a source has no name");
     }
     out->has_tree = tree != NULL;
-    if (tree && !read_hex(tree, out->tree)) {
+    if (tree && !ww_jhex(tree, out->tree, WW_SHA256_BYTES)) {
         return malformed(err, "the tensor root of a source is malformed");
     }
     out->files = ww_jget(notes, "files");

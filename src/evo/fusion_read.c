@@ -30,8 +30,7 @@ static bool text_of(const struct ww_jnode *object, const char *key, bool may_be_
 
 static bool digest_of(const struct ww_jnode *object, const char *key, uint8_t out[32])
 {
-    const char *hex = NULL;
-    return ww_jstr(ww_jget(object, key), &hex) && ww_unhex(out, 32, hex, strlen(hex));
+    return ww_jhex(ww_jget(object, key), out, 32);
 }
 
 static bool count_of(const struct ww_jnode *object, const char *key, uint64_t least,

@@ -46,10 +46,9 @@ static void put_bits(struct ww_jw *w, double value)
 
 static bool get_bits(const struct ww_jnode *node, double *value)
 {
-    const char *hex = NULL;
     uint8_t bytes[BITS_BYTES];
     uint64_t bits = 0;
-    if (!ww_jstr(node, &hex) || !ww_unhex(bytes, BITS_BYTES, hex, strlen(hex))) {
+    if (!ww_jhex(node, bytes, BITS_BYTES)) {
         return false;
     }
     for (int i = 0; i < BITS_BYTES; i++) {
@@ -127,8 +126,7 @@ static enum ww_err bad_line(const struct ww_journal *journal, size_t number,
 
 static bool read_what(const struct ww_jnode *root, const char *key, uint8_t out[32])
 {
-    const char *hex = NULL;
-    return ww_jstr(ww_jget(root, key), &hex) && ww_unhex(out, 32, hex, strlen(hex));
+    return ww_jhex(ww_jget(root, key), out, 32);
 }
 
 static enum ww_err read_head(const struct ww_journal *journal,

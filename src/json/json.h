@@ -65,6 +65,8 @@ const struct ww_jnode *ww_jat(const struct ww_jnode *node, size_t index);
 /* Typed reads: false when node is NULL or of another type (or not integral/in range; 2.0
  * counts as integral). On false *out is not touched. */
 bool ww_jstr(const struct ww_jnode *node, const char **out);
+/** A string of 2 len lower-case hex digits; on false some of out may be written. */
+bool ww_jhex(const struct ww_jnode *node, uint8_t *out, size_t len);
 bool ww_jbool(const struct ww_jnode *node, bool *out);
 bool ww_ju64(const struct ww_jnode *node, uint64_t *out);
 bool ww_ji64(const struct ww_jnode *node, int64_t *out);

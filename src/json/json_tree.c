@@ -185,6 +185,13 @@ bool ww_jstr(const struct ww_jnode *node, const char **out)
     return true;
 }
 
+bool ww_jhex(const struct ww_jnode *node, uint8_t *out, size_t len)
+{
+    const char *hex = NULL;
+
+    return ww_jstr(node, &hex) && ww_unhex(out, len, hex, strlen(hex));
+}
+
 bool ww_jbool(const struct ww_jnode *node, bool *out)
 {
     if (!cJSON_IsBool(as_cjson(node))) {

@@ -75,7 +75,6 @@ static enum ww_err check_record(struct ww_carry_run *run, const struct ww_jnode 
     const struct ww_jnode *source = ww_jget(root, "source");
     const char *schema = NULL;
     const char *base = NULL;
-    const char *digest = NULL;
     char want[65];
 
     if (!ww_jstr(ww_jget(root, "schema"), &schema) || strcmp(schema, SCHEMA) != 0) {
@@ -84,8 +83,7 @@ static enum ww_err check_record(struct ww_carry_run *run, const struct ww_jnode 
                        run->adapter->path);
     }
     if (!ww_jstr(ww_jget(root, "base"), &base) ||
-        !ww_jstr(ww_jget(source, "sha256"), &digest) ||
-        !ww_unhex(run->source_sha256, WW_SHA256_BYTES, digest, strlen(digest))) {
+        !ww_jhex(ww_jget(source, "sha256"), run->source_sha256, WW_SHA256_BYTES)) {
         return WW_FAIL(err, WW_E_MANIFEST,
                        "'" WW_CARRY_RECORD "' of '%s' lacks the base or the digest",
                        run->adapter->path);

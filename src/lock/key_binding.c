@@ -101,12 +101,9 @@ static enum ww_err malformed(struct ww_error *err)
 
 static bool read_entry(const struct ww_jnode *entry, struct ww_lock_file *out)
 {
-    const char *hex = NULL;
-
     return ww_jstr(ww_jget(entry, "path"), &out->path) &&
            ww_ju64(ww_jget(entry, "size"), &out->size_bytes) &&
-           ww_jstr(ww_jget(entry, "sha256"), &hex) &&
-           ww_unhex(out->sha256, sizeof(out->sha256), hex, strlen(hex));
+           ww_jhex(ww_jget(entry, "sha256"), out->sha256, sizeof(out->sha256));
 }
 
 static enum ww_err read_list(const struct ww_jnode *list, struct ww_lock_file **out,
@@ -130,15 +127,13 @@ static enum ww_err binding_of_lock(const struct ww_jnode *lock,
 {
     const struct ww_jnode *source = ww_jget(lock, "source");
     struct ww_manifest m = {0};
-    const char *hex = NULL;
     const char *name = NULL;
     enum ww_err rc = read_list(ww_jget(source, "files"), &m.source, &m.n_source, err);
 
     if (!rc) {
         rc = read_list(ww_jget(lock, "locked"), &m.locked, &m.n_locked, err);
     }
-    if (!rc && (!ww_jstr(ww_jget(lock, "lock_id"), &hex) ||
-                !ww_unhex(out->lock_id, sizeof(out->lock_id), hex, strlen(hex)) ||
+    if (!rc && (!ww_jhex(ww_jget(lock, "lock_id"), out->lock_id, sizeof(out->lock_id)) ||
                 !ww_jstr(ww_jget(source, "name"), &name))) {
         rc = malformed(err);
     }

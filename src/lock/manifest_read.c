@@ -15,7 +15,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
-#include "util/str.h"
 
 static const char *const manifest_keys[] = {
     "attack",     "schema", "lock_id", "level",     "scale",      "recipient",
@@ -82,9 +81,7 @@ static enum ww_err malformed(const char *member, struct ww_error *err)
 static enum ww_err read_hex(const struct ww_jnode *object, const char *key, uint8_t *out,
                             size_t len, struct ww_error *err)
 {
-    const char *hex = NULL;
-
-    if (!ww_jstr(ww_jget(object, key), &hex) || !ww_unhex(out, len, hex, strlen(hex))) {
+    if (!ww_jhex(ww_jget(object, key), out, len)) {
         return malformed(key, err);
     }
     return WW_OK;

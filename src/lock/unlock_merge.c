@@ -75,7 +75,6 @@ static enum ww_err malformed(const char *member, struct ww_error *err)
 
 static enum ww_err check_key(struct merge_unlock *run, struct ww_error *err)
 {
-    const char *hex = "";
     uint8_t stated[WW_LOCK_GROUP_BYTES];
     uint8_t found[WW_LOCK_GROUP_BYTES];
     enum ww_err rc = ww_draw_root(run->options->secret, &run->prk, err);
@@ -86,8 +85,7 @@ static enum ww_err check_key(struct merge_unlock *run, struct ww_error *err)
     if (!ww_jbool(ww_jget(run->statement.lock, "scale"), &run->scale)) {
         return malformed("scale", err);
     }
-    if (!ww_jstr(ww_jget(run->statement.lock, "group"), &hex) ||
-        !ww_unhex(stated, sizeof(stated), hex, strlen(hex))) {
+    if (!ww_jhex(ww_jget(run->statement.lock, "group"), stated, sizeof(stated))) {
         return malformed("group", err);
     }
     rc = ww_lock_group(run->prk, found, err);
@@ -189,13 +187,11 @@ static enum ww_err resolve(struct merge_unlock *run, struct ww_error *err)
     const struct ww_jnode *descriptor = ww_jget(run->statement.lock, "descriptor");
     struct ww_layout_options layout = run->options->layout;
     const char *id = NULL;
-    const char *hex = "";
     uint8_t sha256[WW_SHA256_BYTES];
     enum ww_err rc = WW_OK;
 
     if (!ww_jstr(ww_jget(descriptor, "id"), &id) ||
-        !ww_jstr(ww_jget(descriptor, "sha256"), &hex) ||
-        !ww_unhex(sha256, sizeof(sha256), hex, strlen(hex))) {
+        !ww_jhex(ww_jget(descriptor, "sha256"), sha256, sizeof(sha256))) {
         return malformed("descriptor", err);
     }
     layout.descriptor = layout.descriptor ? layout.descriptor : id;

@@ -36,23 +36,17 @@ enum ww_err ww_part_record_write(const struct ww_part_record *record, struct ww_
     return ww_jw_end(&w, err);
 }
 
-static bool read_digest(const struct ww_jnode *node, uint8_t out[WW_SHA256_BYTES])
-{
-    const char *hex = NULL;
-    return ww_jstr(node, &hex) && ww_unhex(out, WW_SHA256_BYTES, hex, strlen(hex));
-}
-
 static bool read_head(const struct ww_jnode *root, struct ww_part_record *out)
 {
     const char *schema = NULL;
 
     return ww_jstr(ww_jget(root, "schema"), &schema) && strcmp(schema, SCHEMA) == 0 &&
-           read_digest(ww_jget(root, "plan_sha256"), out->plan_sha256) &&
+           ww_jhex(ww_jget(root, "plan_sha256"), out->plan_sha256, WW_SHA256_BYTES) &&
            ww_ju64(ww_jget(root, "part"), &out->part) &&
            ww_ju64(ww_jget(root, "of"), &out->of) && out->part >= 1 &&
            out->part <= out->of && out->of <= WW_MAX_PARTS &&
            ww_ju64(ww_jget(root, "bytes"), &out->n_bytes) &&
-           read_digest(ww_jget(root, "sha256"), out->sha256);
+           ww_jhex(ww_jget(root, "sha256"), out->sha256, WW_SHA256_BYTES);
 }
 
 static enum ww_err read_inputs(const struct ww_jnode *list, struct ww_part_record *out,
@@ -72,7 +66,8 @@ static enum ww_err read_inputs(const struct ww_jnode *list, struct ww_part_recor
     for (const struct ww_jnode *at = ww_jfirst(list); at && *fine; at = ww_jnext(at)) {
         uint64_t index = 0;
         *fine = ww_ju64(ww_jget(at, "index"), &index) && index < WW_NONE &&
-                read_digest(ww_jget(at, "sha256"), out->input_sha256[out->n_inputs]);
+                ww_jhex(ww_jget(at, "sha256"), out->input_sha256[out->n_inputs],
+                        WW_SHA256_BYTES);
         out->inputs[out->n_inputs] = (uint32_t)index;
         out->n_inputs += *fine;
     }

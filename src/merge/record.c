@@ -98,7 +98,6 @@ static enum ww_err read_build(const struct ww_jnode *build, struct ww_record_vie
     const struct ww_jnode *external = ww_jget(build, "externalParameters");
     const struct ww_jnode *internal = ww_jget(build, "internalParameters");
     const char *type = "";
-    const char *plan = "";
 
     if (!ww_jstr(ww_jget(build, "buildType"), &type) ||
         strcmp(type, WW_MERGE_BUILD_TYPE) != 0) {
@@ -113,8 +112,7 @@ static enum ww_err read_build(const struct ww_jnode *build, struct ww_record_vie
         !read_number(ww_jget(external, "shard_bytes"), &out->shard_bytes)) {
         return malformed(err, "its external parameters are incomplete");
     }
-    if (!ww_jstr(ww_jget(internal, "plan_sha256"), &plan) ||
-        !ww_unhex(out->plan_sha256, WW_SHA256_BYTES, plan, strlen(plan))) {
+    if (!ww_jhex(ww_jget(internal, "plan_sha256"), out->plan_sha256, WW_SHA256_BYTES)) {
         return malformed(err, "it has no digest of the plan");
     }
     const struct ww_jnode *state = ww_jget(internal, "continual");

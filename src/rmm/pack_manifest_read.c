@@ -48,13 +48,6 @@ static enum ww_err only(const struct reader *r, const struct ww_jnode *node,
     return ww_jonly(node, keys, n, WW_E_MALFORMED, "package manifest", r->err);
 }
 
-static bool read_hex(const struct ww_jnode *node, uint8_t *out, size_t len)
-{
-    const char *hex = NULL;
-
-    return ww_jstr(node, &hex) && ww_unhex(out, len, hex, strlen(hex));
-}
-
 static bool is_array(const struct ww_jnode *node)
 {
     return node && ww_jtype(node) == WW_J_ARRAY;
@@ -86,7 +79,7 @@ static enum ww_err read_tensor(struct reader *r, const struct ww_jnode *node)
             return malformed(r, "tensors.shape");
         }
     }
-    return read_hex(ww_jget(node, "root"), t->root, WW_SHA256_BYTES)
+    return ww_jhex(ww_jget(node, "root"), t->root, WW_SHA256_BYTES)
                ? WW_OK
                : malformed(r, "tensors.root");
 }
@@ -102,7 +95,7 @@ static enum ww_err read_file(struct reader *r, const struct ww_jnode *node)
     if (!ww_jstr(ww_jget(node, "path"), &f->path) || !ww_path_is_relative(f->path) ||
         (r->m->n_files > 1 && strcmp(f[-1].path, f->path) >= 0) ||
         !ww_ju64(ww_jget(node, "size"), &f->size_bytes) ||
-        !read_hex(ww_jget(node, "sha256"), f->sha256, WW_SHA256_BYTES)) {
+        !ww_jhex(ww_jget(node, "sha256"), f->sha256, WW_SHA256_BYTES)) {
         return malformed(r, "base.files");
     }
     return WW_OK;
@@ -201,7 +194,7 @@ static enum ww_err read_sealing(struct reader *r, const struct ww_jnode *node,
     if (m->sealed) {
         return ww_jstr(ww_jget(node, "cipher"), &cipher) &&
                        ww_aead_find(cipher, &m->cipher) &&
-                       read_hex(ww_jget(node, "key_id"), m->key_id, WW_RECORD_ID_BYTES)
+                       ww_jhex(ww_jget(node, "key_id"), m->key_id, WW_RECORD_ID_BYTES)
                    ? WW_OK
                    : malformed(r, "members.cipher");
     }
@@ -232,7 +225,7 @@ static enum ww_err read_other(struct reader *r, const struct ww_jnode *node)
     }
     return ww_jstr(ww_jget(node, "name"), &other->name) && ww_path_is_bare(other->name) &&
                    ww_jdouble(ww_jget(node, "weight"), &other->weight) &&
-                   read_hex(ww_jget(node, "tensor_tree"), other->tree, WW_SHA256_BYTES)
+                   ww_jhex(ww_jget(node, "tensor_tree"), other->tree, WW_SHA256_BYTES)
                ? WW_OK
                : malformed(r, "members.unmerge");
 }
@@ -314,7 +307,7 @@ static enum ww_err read_place(struct reader *r, const struct ww_jnode *node,
         !ww_add_u64(m->offset, m->bytes, end) || *end > INT64_MAX) {
         return malformed(r, "members.bytes");
     }
-    if (!read_hex(ww_jget(node, "sha256"), m->sha256, WW_SHA256_BYTES)) {
+    if (!ww_jhex(ww_jget(node, "sha256"), m->sha256, WW_SHA256_BYTES)) {
         return malformed(r, "members.sha256");
     }
     return WW_OK;
@@ -352,7 +345,7 @@ static enum ww_err read_member(struct reader *r, const struct ww_jnode *node,
     }
     if (!rc && (!ww_ju64(ww_jget(node, "files"), &m->n_files) ||
                 !ww_ju64(ww_jget(node, "files_bytes"), &m->files_bytes) ||
-                !read_hex(ww_jget(node, "commitment"), m->commitment, WW_SHA256_BYTES))) {
+                !ww_jhex(ww_jget(node, "commitment"), m->commitment, WW_SHA256_BYTES))) {
         rc = malformed(r, "members.files");
     }
     return rc ? rc : read_sealing(r, node, m);
@@ -402,13 +395,13 @@ static enum ww_err read_root(struct reader *r, const struct ww_jnode *root)
         return rc;
     }
     if (!ww_jstr(ww_jget(root, "tool"), &tool) ||
-        !read_hex(ww_jget(root, "id"), m->id, WW_PACK_ID_BYTES)) {
+        !ww_jhex(ww_jget(root, "id"), m->id, WW_PACK_ID_BYTES)) {
         return malformed(r, "id");
     }
     m->has_previous = previous && ww_jtype(previous) != WW_J_NULL;
     if (!ww_ju64(ww_jget(root, "version"), &m->version) || m->version == 0 || !previous ||
         m->has_previous != (m->version > 1) ||
-        (m->has_previous && !read_hex(previous, m->previous, WW_SHA256_BYTES))) {
+        (m->has_previous && !ww_jhex(previous, m->previous, WW_SHA256_BYTES))) {
         return malformed(r, "version");
     }
     rc = read_base(r, ww_jget(root, "base"));

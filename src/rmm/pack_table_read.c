@@ -41,13 +41,6 @@ static enum ww_err malformed(const struct reader *r, const char *what)
                    what);
 }
 
-static bool read_hex(const struct ww_jnode *node, uint8_t *out, size_t len)
-{
-    const char *hex = NULL;
-
-    return ww_jstr(node, &hex) && ww_unhex(out, len, hex, strlen(hex));
-}
-
 static bool is_array(const struct ww_jnode *node)
 {
     return node && ww_jtype(node) == WW_J_ARRAY;
@@ -73,7 +66,7 @@ static enum ww_err read_chunks(struct reader *r, uint64_t n, const struct ww_jno
         uint64_t len = 0;
         if (!is_array(at) || ww_jsize(at) != 2 || !ww_ju64(ww_jat(at, 0), &len) ||
             len == 0 || len > WW_CHUNK_MAX_CODED ||
-            !read_hex(ww_jat(at, 1), chunk->sha256, WW_SHA256_BYTES)) {
+            !ww_jhex(ww_jat(at, 1), chunk->sha256, WW_SHA256_BYTES)) {
             return malformed(r, "chunks");
         }
         chunk->at = r->at;
@@ -260,7 +253,7 @@ static enum ww_err read_file(struct reader *r, const struct ww_jnode *node)
     if (!ww_ju64(ww_jget(node, "size"), &file->size_bytes)) {
         return malformed(r, "size");
     }
-    if (!read_hex(ww_jget(node, "sha256"), file->sha256, WW_SHA256_BYTES)) {
+    if (!ww_jhex(ww_jget(node, "sha256"), file->sha256, WW_SHA256_BYTES)) {
         return malformed(r, "sha256");
     }
     if (!read_flag(ww_jget(node, "same"), &file->same) ||
@@ -319,7 +312,7 @@ static enum ww_err read_all(struct reader *r, const struct ww_jnode *root)
     if (rc) {
         return rc;
     }
-    if (!read_hex(ww_jget(root, "salt"), r->table->salt, WW_SALT_BYTES)) {
+    if (!ww_jhex(ww_jget(root, "salt"), r->table->salt, WW_SALT_BYTES)) {
         return malformed(r, "salt");
     }
     if (!is_array(files)) {

@@ -59,13 +59,6 @@ static enum ww_err check_mac(const struct ww_buf *text, struct ww_secret *prk,
     return rc;
 }
 
-static bool read_hex(const struct ww_jnode *object, const char *key, uint8_t *out,
-                     size_t len)
-{
-    const char *hex = NULL;
-    return ww_jstr(ww_jget(object, key), &hex) && ww_unhex(out, len, hex, strlen(hex));
-}
-
 static enum ww_err read_files(const struct ww_jnode *list, const char *member,
                               const char *digest, struct ww_seal_file **out, size_t *n,
                               struct ww_error *err)
@@ -86,7 +79,7 @@ static enum ww_err read_files(const struct ww_jnode *list, const char *member,
         if (!ww_jstr(ww_jget(at, "path"), &file->path) ||
             !ww_path_is_relative(file->path) ||
             !ww_ju64(ww_jget(at, "size"), &file->size_bytes) ||
-            !read_hex(at, digest, file->digest, sizeof(file->digest))) {
+            !ww_jhex(ww_jget(at, digest), file->digest, sizeof(file->digest))) {
             return malformed(member, err);
         }
     }
@@ -118,7 +111,7 @@ static enum ww_err read_members(const struct ww_jnode *root, struct ww_seal_mani
     if (rc) {
         return rc;
     }
-    if (!read_hex(root, "seal_id", m->seal_id, sizeof(m->seal_id))) {
+    if (!ww_jhex(ww_jget(root, "seal_id"), m->seal_id, sizeof(m->seal_id))) {
         return malformed("seal_id", err);
     }
     if (!ww_jstr(ww_jget(root, "cipher"), &cipher) || !ww_aead_find(cipher, &m->cipher)) {

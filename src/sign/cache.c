@@ -17,7 +17,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
-#include "util/str.h"
 
 #define MAX_ENTRIES ((size_t)1 << 18) /* what fits a bundle */
 
@@ -81,15 +80,13 @@ static enum ww_err read_files(const struct ww_jnode *list, struct ww_cache *out,
     }
     for (const struct ww_jnode *at = ww_jfirst(list); at && !rc; at = ww_jnext(at)) {
         const char *state = NULL;
-        const char *hex = NULL;
         uint8_t digest[WW_SHA256_BYTES];
         rc = ww_jonly(at, file_keys, WW_LEN(file_keys), WW_E_BUNDLE, "file", err);
         if (rc) {
             break;
         }
         if (!ww_jstr(ww_jget(at, "state"), &state) ||
-            !ww_jstr(ww_jget(at, "sha256"), &hex) ||
-            !ww_unhex(digest, sizeof(digest), hex, strlen(hex))) {
+            !ww_jhex(ww_jget(at, "sha256"), digest, sizeof(digest))) {
             return WW_FAIL(err, WW_E_BUNDLE, "file %zu of the digest cache is malformed",
                            out->n + 1);
         }
@@ -102,15 +99,13 @@ static enum ww_err read_predicate(const struct ww_jnode *node, struct ww_cache *
                                   struct ww_error *err)
 {
     const struct ww_jnode *tensors = ww_jget(node, "tensors");
-    const char *hex = NULL;
     enum ww_err rc = ww_jonly(node, predicate_keys, WW_LEN(predicate_keys), WW_E_BUNDLE,
                               "predicate", err);
     if (rc) {
         return rc;
     }
     if (tensors) {
-        out->has_tensors = ww_jstr(tensors, &hex) &&
-                           ww_unhex(out->tensors, WW_SHA256_BYTES, hex, strlen(hex));
+        out->has_tensors = ww_jhex(tensors, out->tensors, WW_SHA256_BYTES);
         if (!out->has_tensors) {
             return WW_FAIL(err, WW_E_BUNDLE,
                            "'tensors' of the digest cache is no digest");

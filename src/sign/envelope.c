@@ -83,15 +83,13 @@ static enum ww_err read_signature(struct ww_envelope *out, const struct ww_jnode
     static const char *const members[] = {"keyid", "sig"};
     struct ww_envelope_signature *to = &out->signatures[out->n_signatures];
     uint8_t id[WW_SHA256_BYTES];
-    const char *keyid = NULL;
     enum ww_err rc = ww_jonly(node, members, WW_LEN(members), WW_E_BUNDLE,
                               "signature of the envelope", err);
 
     if (rc) {
         return rc;
     }
-    if (!ww_jstr(ww_jget(node, "keyid"), &keyid) ||
-        !ww_unhex(id, sizeof(id), keyid, strlen(keyid))) {
+    if (!ww_jhex(ww_jget(node, "keyid"), id, sizeof(id))) {
         return WW_FAIL(err, WW_E_BUNDLE,
                        "'keyid' of a signature must be the 64 hex digits of a key id");
     }

@@ -37,7 +37,6 @@ static enum ww_err read_subject(const struct ww_jnode *subjects,
                                 struct ww_statement_view *out, struct ww_error *err)
 {
     const struct ww_jnode *subject = NULL;
-    const char *digest = NULL;
 
     if (!subjects || ww_jtype(subjects) != WW_J_ARRAY || ww_jsize(subjects) != 1) {
         return WW_FAIL(err, WW_E_BUNDLE, "statement must have exactly one subject");
@@ -47,8 +46,8 @@ static enum ww_err read_subject(const struct ww_jnode *subjects,
         out->subject_name[0] == '\0') {
         return WW_FAIL(err, WW_E_BUNDLE, "subject of the statement has no name");
     }
-    if (!ww_jstr(ww_jget(ww_jget(subject, "digest"), "sha256"), &digest) ||
-        !ww_unhex(out->subject_sha256, WW_SHA256_BYTES, digest, strlen(digest))) {
+    if (!ww_jhex(ww_jget(ww_jget(subject, "digest"), "sha256"), out->subject_sha256,
+                 WW_SHA256_BYTES)) {
         return WW_FAIL(err, WW_E_BUNDLE,
                        "subject of the statement has no digest 'sha256' of 64 lower-case "
                        "hexadecimal digits");

@@ -23,9 +23,7 @@ static const char *const item_keys[] = {"name", "dtype", "shape", "bytes", "root
 static enum ww_err read_root(const struct ww_jnode *node, const char *what,
                              uint8_t root[WW_SHA256_BYTES], struct ww_error *err)
 {
-    const char *hex = NULL;
-
-    if (!ww_jstr(node, &hex) || !ww_unhex(root, WW_SHA256_BYTES, hex, strlen(hex))) {
+    if (!ww_jhex(node, root, WW_SHA256_BYTES)) {
         return WW_FAIL(err, WW_E_BUNDLE,
                        "root of '%s' is not 64 lower-case hexadecimal digits", what);
     }

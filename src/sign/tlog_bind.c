@@ -58,12 +58,11 @@ static enum ww_err read_hex_digest(const struct ww_jnode *node, struct ww_buf *o
                                    struct ww_error *err)
 {
     const char *algorithm = NULL;
-    const char *hex = NULL;
     uint8_t digest[WW_SHA256_BYTES];
 
     if (!ww_jstr(ww_jget(node, "algorithm"), &algorithm) ||
-        !ww_str_eq(algorithm, "sha256") || !ww_jstr(ww_jget(node, "value"), &hex) ||
-        !ww_unhex(digest, sizeof(digest), hex, strlen(hex))) {
+        !ww_str_eq(algorithm, "sha256") ||
+        !ww_jhex(ww_jget(node, "value"), digest, sizeof(digest))) {
         return WW_FAIL(err, WW_E_BUNDLE,
                        "body of the log entry has no SHA-256 of the payload");
     }

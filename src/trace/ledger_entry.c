@@ -145,10 +145,7 @@ static enum ww_err malformed(const char *member, struct ww_error *err)
 static enum ww_err read_hex(const struct ww_jnode *object, const char *key,
                             uint8_t out[WW_SHA256_BYTES], struct ww_error *err)
 {
-    const char *hex = NULL;
-
-    if (!ww_jstr(ww_jget(object, key), &hex) ||
-        !ww_unhex(out, WW_SHA256_BYTES, hex, strlen(hex))) {
+    if (!ww_jhex(ww_jget(object, key), out, WW_SHA256_BYTES)) {
         return malformed(key, err);
     }
     return WW_OK;

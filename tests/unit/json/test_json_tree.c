@@ -92,6 +92,21 @@ static void typed_reads_refuse_other_types(void **state)
     ww_json_free(json);
 }
 
+static void hex_is_of_one_length_and_lower_case(void **state)
+{
+    (void)state;
+    struct ww_json *json =
+        parse("[\"00ff\",\"00FF\",\"00f\",\"00ff00\",\"00fg\",\"\",255]");
+    const struct ww_jnode *root = ww_json_root(json);
+    uint8_t bytes[2] = {1, 1};
+    assert_true(ww_jhex(ww_jat(root, 0), bytes, 2) && bytes[0] == 0 && bytes[1] == 0xff);
+    for (size_t at = 1; at < ww_jsize(root); at++) {
+        assert_false(ww_jhex(ww_jat(root, at), bytes, 2));
+    }
+    assert_false(ww_jhex(NULL, bytes, 2));
+    ww_json_free(json);
+}
+
 static void integers_are_exact_to_their_limit(void **state)
 {
     (void)state;
@@ -269,6 +284,7 @@ int main(void)
         cmocka_unit_test(members_and_elements_are_found),
         cmocka_unit_test(nothing_is_a_quiet_node),
         cmocka_unit_test(typed_reads_refuse_other_types),
+        cmocka_unit_test(hex_is_of_one_length_and_lower_case),
         cmocka_unit_test(integers_are_exact_to_their_limit),
         cmocka_unit_test(doubles_are_read_to_the_bit),
         cmocka_unit_test(locale_does_not_matter),
