@@ -13,6 +13,7 @@
 #include "crypto/ossl.h"
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/num.h"
 #include "util/str.h"
 
 struct ww_digest {
@@ -149,6 +150,22 @@ void ww_sha256_reset(struct ww_sha256 *h)
 void ww_sha256_update(struct ww_sha256 *h, const void *bytes, size_t len)
 {
     ww_digest_update(&h->digest, bytes, len);
+}
+
+void ww_sha256_u32le(struct ww_sha256 *h, uint32_t v)
+{
+    uint8_t bytes[4];
+
+    ww_put_u32le(bytes, v);
+    ww_sha256_update(h, bytes, sizeof(bytes));
+}
+
+void ww_sha256_u64le(struct ww_sha256 *h, uint64_t v)
+{
+    uint8_t bytes[8];
+
+    ww_put_u64le(bytes, v);
+    ww_sha256_update(h, bytes, sizeof(bytes));
 }
 
 void ww_sha256_final(struct ww_sha256 *h, uint8_t out[WW_SHA256_BYTES])

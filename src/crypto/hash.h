@@ -17,6 +17,9 @@ void ww_sha256_free(struct ww_sha256 *h);
 /** Back to the empty message; a context is reused for many messages. */
 void ww_sha256_reset(struct ww_sha256 *h);
 void ww_sha256_update(struct ww_sha256 *h, const void *bytes, size_t len);
+/** A number as little-endian bytes. */
+void ww_sha256_u32le(struct ww_sha256 *h, uint32_t v);
+void ww_sha256_u64le(struct ww_sha256 *h, uint64_t v);
 /** Digest of what was added; the context must be reset before further use. */
 void ww_sha256_final(struct ww_sha256 *h, uint8_t out[WW_SHA256_BYTES]);
 

@@ -17,9 +17,7 @@
 
 static void add_field(struct ww_sha256 *h, const void *bytes, size_t len)
 {
-    uint8_t size[8];
-    ww_put_u64le(size, len);
-    ww_sha256_update(h, size, sizeof(size));
+    ww_sha256_u64le(h, len);
     ww_sha256_update(h, bytes, len);
 }
 

@@ -15,7 +15,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
-#include "util/num.h"
 
 #define DOMAIN "weightward.remote-model/1"
 #define FULL_WEIGHT 1000000
@@ -34,9 +33,7 @@ struct ww_permits {
 
 static void add_text(struct ww_sha256 *h, const char *text)
 {
-    uint8_t size[8];
-    ww_put_u64le(size, strlen(text));
-    ww_sha256_update(h, size, sizeof(size));
+    ww_sha256_u64le(h, strlen(text));
     ww_sha256_update(h, text, strlen(text));
 }
 

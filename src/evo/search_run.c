@@ -12,7 +12,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
-#include "util/num.h"
 
 #define EVALUATIONS 400
 #define MAX_EVALUATIONS 100000
@@ -42,17 +41,14 @@ static enum ww_err run_digest(const struct ww_search *s, uint8_t out[WW_SHA256_B
                               struct ww_error *err)
 {
     struct ww_sha256 *h = NULL;
-    uint8_t number[8];
     enum ww_err rc = ww_sha256_new(&h, err);
     if (rc) {
         return rc;
     }
     ww_sha256_update(h, WW_SEARCH_SCHEMA, sizeof(WW_SEARCH_SCHEMA));
     ww_sha256_update(h, s->space.digest, sizeof(s->space.digest));
-    ww_put_u64le(number, s->budget);
-    ww_sha256_update(h, number, sizeof(number));
-    ww_put_u64le(number, s->options->seed);
-    ww_sha256_update(h, number, sizeof(number));
+    ww_sha256_u64le(h, s->budget);
+    ww_sha256_u64le(h, s->options->seed);
     for (const char *const *arg = s->options->evaluator; *arg; arg++) {
         ww_sha256_update(h, *arg, strlen(*arg) + 1);
     }

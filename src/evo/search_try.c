@@ -16,7 +16,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
-#include "util/num.h"
 #include "weightward/merge.h"
 
 static const char *const part_names[WW_PARTS] = {"search", "again", "final"};
@@ -169,14 +168,12 @@ static enum ww_err digest_of(const struct ww_buf *text, const char *part, uint64
                              uint8_t out[WW_SHA256_BYTES], struct ww_error *err)
 {
     struct ww_sha256 *h = NULL;
-    uint8_t number[8];
     enum ww_err rc = ww_sha256_new(&h, err);
     if (!rc) {
-        ww_put_u64le(number, items);
         ww_sha256_update(h, text->data, text->len);
         ww_sha256_update(h, "", 1);
         ww_sha256_update(h, part, strlen(part) + 1);
-        ww_sha256_update(h, number, sizeof(number));
+        ww_sha256_u64le(h, items);
         ww_sha256_final(h, out);
     }
     ww_sha256_free(h);

@@ -14,7 +14,6 @@
 #include "lock/lock_paths.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/num.h"
 #include "util/str.h"
 
 #define ID_LABEL "weightward/model-id/v1"
@@ -22,19 +21,12 @@
 
 static const uint8_t zeros[WW_SHA256_BYTES];
 
-static void add_u64(struct ww_sha256 *sha, uint64_t v)
-{
-    uint8_t bytes[8];
-    ww_put_u64le(bytes, v);
-    ww_sha256_update(sha, bytes, sizeof(bytes));
-}
-
 static void add_file(struct ww_sha256 *sha, const char *name, uint64_t size_bytes,
                      const uint8_t *sha256)
 {
-    add_u64(sha, strlen(name));
+    ww_sha256_u64le(sha, strlen(name));
     ww_sha256_update(sha, name, strlen(name));
-    add_u64(sha, size_bytes);
+    ww_sha256_u64le(sha, size_bytes);
     ww_sha256_update(sha, sha256, WW_SHA256_BYTES);
 }
 

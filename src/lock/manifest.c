@@ -16,7 +16,6 @@
 #include "lock/residual_file.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/num.h"
 #include "util/str.h"
 
 #define ID_LABEL "weightward/lock/id/v1"
@@ -27,9 +26,7 @@
 
 static void hash_str(struct ww_sha256 *sha, const char *s)
 {
-    uint8_t len[4];
-    ww_put_u32le(len, (uint32_t)strlen(s));
-    ww_sha256_update(sha, len, sizeof(len));
+    ww_sha256_u32le(sha, (uint32_t)strlen(s));
     ww_sha256_update(sha, s, strlen(s));
 }
 
@@ -38,7 +35,6 @@ enum ww_err ww_manifest_id(struct ww_manifest *manifest, struct ww_secret *prk,
 {
     struct ww_sha256 *sha = NULL;
     uint8_t key_id[WW_SHA256_BYTES];
-    uint8_t n[8];
     enum ww_err rc = ww_sha256_new(&sha, err);
 
     if (!rc) {
@@ -49,8 +45,7 @@ enum ww_err ww_manifest_id(struct ww_manifest *manifest, struct ww_secret *prk,
     }
     hash_str(sha, ID_LABEL);
     ww_sha256_update(sha, key_id, sizeof(key_id));
-    ww_put_u64le(n, manifest->n_source);
-    ww_sha256_update(sha, n, sizeof(n));
+    ww_sha256_u64le(sha, manifest->n_source);
     for (size_t i = 0; i < manifest->n_source; i++) {
         hash_str(sha, manifest->source[i].path);
         ww_sha256_update(sha, manifest->source[i].sha256, WW_SHA256_BYTES);

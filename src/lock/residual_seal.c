@@ -24,9 +24,7 @@
 
 static void hash_str(struct ww_sha256 *sha, const char *s)
 {
-    uint8_t len[4];
-    ww_put_u32le(len, (uint32_t)strlen(s));
-    ww_sha256_update(sha, len, sizeof(len));
+    ww_sha256_u32le(sha, (uint32_t)strlen(s));
     ww_sha256_update(sha, s, strlen(s));
 }
 
@@ -34,16 +32,14 @@ enum ww_err ww_residual_binding(uint32_t index, uint32_t n, const char *tensor,
                                 uint8_t out[WW_SHA256_BYTES], struct ww_error *err)
 {
     struct ww_sha256 *sha = NULL;
-    uint8_t place[8];
     enum ww_err rc = ww_sha256_new(&sha, err);
 
     if (rc) {
         return rc;
     }
-    ww_put_u32le(place, index);
-    ww_put_u32le(place + 4, n);
     hash_str(sha, BINDING_LABEL);
-    ww_sha256_update(sha, place, sizeof(place));
+    ww_sha256_u32le(sha, index);
+    ww_sha256_u32le(sha, n);
     hash_str(sha, tensor);
     ww_sha256_final(sha, out);
     ww_sha256_free(sha);

@@ -232,19 +232,12 @@ void ww_merge_engine_release(struct ww_merge_engine *e)
     ww_free(e->rank);
 }
 
-static void add_u64(struct ww_sha256 *h, uint64_t v)
-{
-    uint8_t bytes[8];
-    ww_put_u64le(bytes, v);
-    ww_sha256_update(h, bytes, sizeof(bytes));
-}
-
 static void add_doubles(struct ww_sha256 *h, const double *v, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         uint64_t bits = 0;
         memcpy(&bits, &v[i], sizeof(bits));
-        add_u64(h, bits);
+        ww_sha256_u64le(h, bits);
     }
 }
 
@@ -253,17 +246,17 @@ static void add_source(struct ww_sha256 *h, const struct ww_merge_plan *plan,
 {
     const uint8_t *lock_id = s->input == WW_NONE ? NULL : plan->inputs[s->input].lock_id;
 
-    add_u64(h, s->input);
-    add_u64(h, s->offset);
-    add_u64(h, s->dtype);
-    add_u64(h, s->rows != NULL);
+    ww_sha256_u64le(h, s->input);
+    ww_sha256_u64le(h, s->offset);
+    ww_sha256_u64le(h, s->dtype);
+    ww_sha256_u64le(h, s->rows != NULL);
     for (uint64_t i = 0; s->rows && t->rank && i < t->shape[0]; i++) {
-        add_u64(h, s->rows[i]);
+        ww_sha256_u64le(h, s->rows[i]);
     }
     if (lock_id) {
         ww_sha256_update(h, lock_id, WW_SHA256_BYTES);
     }
-    add_u64(h, s->params != NULL);
+    ww_sha256_u64le(h, s->params != NULL);
     if (s->params) {
         for (size_t p = 0; p < t->method->n_params; p++) {
             if (t->method->params[p].scope == WW_PARAM_SOURCE) {
@@ -284,34 +277,34 @@ enum ww_err ww_merge_digest(const struct ww_merge_plan *plan, uint32_t tensor,
     }
     ww_sha256_update(h, t->name, strlen(t->name) + 1);
     ww_sha256_update(h, t->method->name, strlen(t->method->name) + 1);
-    add_u64(h, t->dtype);
-    add_u64(h, t->compute);
-    add_u64(h, t->seed);
-    add_u64(h, (uint64_t)plan->peer << 2 | (uint64_t)plan->paper << 1 |
-                   (uint64_t)plan->order_free);
-    add_u64(h, t->rank);
+    ww_sha256_u64le(h, t->dtype);
+    ww_sha256_u64le(h, t->compute);
+    ww_sha256_u64le(h, t->seed);
+    ww_sha256_u64le(h, (uint64_t)plan->peer << 2 | (uint64_t)plan->paper << 1 |
+                           (uint64_t)plan->order_free);
+    ww_sha256_u64le(h, t->rank);
     for (unsigned a = 0; a < t->rank; a++) {
-        add_u64(h, t->shape[a]);
+        ww_sha256_u64le(h, t->shape[a]);
     }
     for (size_t p = 0; p < t->method->n_params; p++) {
         if (t->method->params[p].scope == WW_PARAM_TENSOR) {
             add_doubles(h, &t->params[p], 1);
         }
     }
-    add_u64(h, t->n_sources);
+    ww_sha256_u64le(h, t->n_sources);
     for (uint32_t s = 0; s < t->n_sources; s++) {
         add_source(h, plan, t, &t->sources[s]);
     }
-    add_u64(h, t->stats != NULL);
+    ww_sha256_u64le(h, t->stats != NULL);
     for (uint32_t s = 0; t->stats && s < t->n_sources; s++) {
         add_source(h, plan, t, &t->stats[s]);
     }
     if (plan->earlier) {
         const double numbers[] = {plan->earlier->mean_norm, plan->earlier->scale};
-        add_u64(h, plan->earlier->tasks);
+        ww_sha256_u64le(h, plan->earlier->tasks);
         add_doubles(h, numbers, WW_LEN(numbers));
     }
-    add_u64(h, t->base != NULL);
+    ww_sha256_u64le(h, t->base != NULL);
     if (t->base) {
         add_source(h, plan, t, t->base);
     }

@@ -30,18 +30,11 @@ struct lora_run {
     struct ww_sha256 *digest; /* of the plan */
 };
 
-static void add_u64(struct ww_sha256 *h, uint64_t v)
-{
-    uint8_t bytes[8];
-    ww_put_u64le(bytes, v);
-    ww_sha256_update(h, bytes, sizeof(bytes));
-}
-
 static void add_double(struct ww_sha256 *h, double v)
 {
     uint64_t bits = 0;
     memcpy(&bits, &v, sizeof(bits));
-    add_u64(h, bits);
+    ww_sha256_u64le(h, bits);
 }
 
 static void digest_set(struct lora_run *run, const struct ww_lora_module *module,
@@ -50,19 +43,19 @@ static void digest_set(struct lora_run *run, const struct ww_lora_module *module
     struct ww_sha256 *h = run->digest;
 
     ww_sha256_update(h, module->name, strlen(module->name) + 1);
-    add_u64(h, module->m);
-    add_u64(h, module->n);
+    ww_sha256_u64le(h, module->m);
+    ww_sha256_u64le(h, module->n);
     add_double(h, set->lambda);
-    add_u64(h, set->n);
+    ww_sha256_u64le(h, set->n);
     for (uint32_t i = 0; i < set->n; i++) {
-        add_u64(h, set->parts[i].pair.rank);
+        ww_sha256_u64le(h, set->parts[i].pair.rank);
         add_double(h, set->parts[i].scaling);
         add_double(h, set->parts[i].weight);
         add_double(h, set->parts[i].density);
         if (ww_lora_by_chance(run->job.way)) {
-            add_u64(h, set->seed);
-            add_u64(h, set->parts[i].order);
-            add_u64(h, set->parts[i].rescale);
+            ww_sha256_u64le(h, set->seed);
+            ww_sha256_u64le(h, set->parts[i].order);
+            ww_sha256_u64le(h, set->parts[i].rescale);
         }
     }
 }
@@ -75,13 +68,13 @@ static enum ww_err start_digest(struct lora_run *run, struct ww_error *err)
     if (!rc) {
         ww_sha256_update(run->digest, LABEL, sizeof(LABEL));
         ww_sha256_update(run->digest, r->method->name, strlen(r->method->name) + 1);
-        add_u64(run->digest, run->job.way);
-        add_u64(run->digest, r->adapter.rank);
+        ww_sha256_u64le(run->digest, run->job.way);
+        ww_sha256_u64le(run->digest, r->adapter.rank);
         add_double(run->digest, r->adapter.energy);
         if (r->adapter.by_count) {
-            add_u64(run->digest, r->adapter.by_count);
+            ww_sha256_u64le(run->digest, r->adapter.by_count);
         }
-        add_u64(run->digest, run->job.n_modules);
+        ww_sha256_u64le(run->digest, run->job.n_modules);
     }
     return rc;
 }

@@ -17,7 +17,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
-#include "util/num.h"
 
 #define PLAN_LABEL "weightward.merge-plan/1"
 #define MAX_RECIPE_BYTES ((size_t)1 << 20)
@@ -252,13 +251,6 @@ enum ww_err ww_work_plan(struct ww_work *work, uint32_t recipe, struct ww_merge_
     return rc;
 }
 
-static void add_u64(struct ww_sha256 *h, uint64_t v)
-{
-    uint8_t bytes[8];
-    ww_put_u64le(bytes, v);
-    ww_sha256_update(h, bytes, sizeof(bytes));
-}
-
 enum ww_err ww_merge_plan_digest(const struct ww_merge_plan *plan,
                                  uint8_t out[WW_SHA256_BYTES], struct ww_error *err)
 {
@@ -269,13 +261,13 @@ enum ww_err ww_merge_plan_digest(const struct ww_merge_plan *plan,
         return rc;
     }
     ww_sha256_update(h, PLAN_LABEL, sizeof(PLAN_LABEL));
-    add_u64(h, plan->n_files);
+    ww_sha256_u64le(h, plan->n_files);
     for (uint32_t f = 0; f < plan->n_files; f++) {
         const struct ww_merge_file *file = &plan->files[f];
         ww_sha256_update(h, file->name, strlen(file->name) + 1);
-        add_u64(h, file->header_bytes);
+        ww_sha256_u64le(h, file->header_bytes);
         ww_sha256_update(h, file->header, file->header_bytes);
-        add_u64(h, file->n_tensors);
+        ww_sha256_u64le(h, file->n_tensors);
     }
     for (uint32_t t = 0; t < plan->n_tensors && !rc; t++) {
         uint8_t digest[WW_SHA256_BYTES];

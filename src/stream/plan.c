@@ -167,37 +167,30 @@ enum ww_err ww_plan_check(const struct ww_plan *plan, struct ww_error *err)
     return rc;
 }
 
-static void add_u64(struct ww_sha256 *h, uint64_t v)
-{
-    uint8_t bytes[8];
-    ww_put_u64le(bytes, v);
-    ww_sha256_update(h, bytes, sizeof(bytes));
-}
-
 static void add_text(struct ww_sha256 *h, const char *s)
 {
     size_t len = strlen(s);
-    add_u64(h, len);
+    ww_sha256_u64le(h, len);
     ww_sha256_update(h, s, len);
 }
 
 static void add_piece(struct ww_sha256 *h, const struct ww_piece *piece)
 {
-    add_u64(h, piece->kind);
-    add_u64(h, piece->n_bytes);
-    add_u64(h, piece->n_sources);
+    ww_sha256_u64le(h, piece->kind);
+    ww_sha256_u64le(h, piece->n_bytes);
+    ww_sha256_u64le(h, piece->n_sources);
     for (uint32_t s = 0; s < piece->n_sources; s++) {
-        add_u64(h, piece->sources[s].input);
-        add_u64(h, piece->sources[s].offset);
+        ww_sha256_u64le(h, piece->sources[s].input);
+        ww_sha256_u64le(h, piece->sources[s].offset);
     }
-    add_u64(h, piece->tree_index);
+    ww_sha256_u64le(h, piece->tree_index);
     if (piece->kind == WW_PIECE_BYTES) {
         ww_sha256_update(h, piece->bytes, piece->n_bytes);
     }
     if (piece->kind == WW_PIECE_KERNEL) {
-        add_u64(h, piece->n_rows);
-        add_u64(h, piece->row_bytes);
-        add_u64(h, piece->source_row_bytes);
+        ww_sha256_u64le(h, piece->n_rows);
+        ww_sha256_u64le(h, piece->row_bytes);
+        ww_sha256_u64le(h, piece->source_row_bytes);
         add_text(h, piece->kernel->name);
         ww_sha256_update(h, piece->params_digest, sizeof(piece->params_digest));
     }
@@ -205,12 +198,12 @@ static void add_piece(struct ww_sha256 *h, const struct ww_piece *piece)
 
 static void add_tree(struct ww_sha256 *h, const struct ww_tree_slot *slot)
 {
-    add_u64(h, slot->rank);
+    ww_sha256_u64le(h, slot->rank);
     add_text(h, slot->tensor->name);
-    add_u64(h, slot->tensor->dtype);
-    add_u64(h, slot->tensor->rank);
+    ww_sha256_u64le(h, slot->tensor->dtype);
+    ww_sha256_u64le(h, slot->tensor->rank);
     for (unsigned d = 0; d < slot->tensor->rank; d++) {
-        add_u64(h, slot->tensor->shape[d]);
+        ww_sha256_u64le(h, slot->tensor->shape[d]);
     }
 }
 
@@ -227,21 +220,21 @@ enum ww_err ww_plan_digest(const struct ww_plan *plan, uint8_t out[WW_SHA256_BYT
         return rc;
     }
     add_text(h, DIGEST_LABEL);
-    add_u64(h, plan->n_inputs);
+    ww_sha256_u64le(h, plan->n_inputs);
     for (uint32_t i = 0; i < plan->n_inputs; i++) {
-        add_u64(h, plan->inputs[i].size_bytes);
+        ww_sha256_u64le(h, plan->inputs[i].size_bytes);
     }
-    add_u64(h, plan->n_outputs);
+    ww_sha256_u64le(h, plan->n_outputs);
     for (uint32_t i = 0; i < plan->n_outputs; i++) {
         const struct ww_output *output = &plan->outputs[i];
         add_text(h, output->path);
-        add_u64(h, output->size_bytes);
-        add_u64(h, output->n_pieces);
+        ww_sha256_u64le(h, output->size_bytes);
+        ww_sha256_u64le(h, output->n_pieces);
         for (uint32_t p = 0; p < output->n_pieces; p++) {
             add_piece(h, &output->pieces[p]);
         }
     }
-    add_u64(h, plan->n_tree);
+    ww_sha256_u64le(h, plan->n_tree);
     for (uint32_t i = 0; i < plan->n_tree; i++) {
         add_tree(h, &plan->tree[i]);
     }

@@ -77,23 +77,9 @@ void ww_tree_fold(struct ww_sha256 *h, uint8_t (*digests)[WW_SHA256_BYTES], size
     memcpy(out, digests[0], WW_SHA256_BYTES);
 }
 
-static void add_u32(struct ww_sha256 *h, uint32_t v)
-{
-    uint8_t bytes[4];
-    ww_put_u32le(bytes, v);
-    ww_sha256_update(h, bytes, sizeof(bytes));
-}
-
-static void add_u64(struct ww_sha256 *h, uint64_t v)
-{
-    uint8_t bytes[8];
-    ww_put_u64le(bytes, v);
-    ww_sha256_update(h, bytes, sizeof(bytes));
-}
-
 static void add_text(struct ww_sha256 *h, const char *s, size_t len)
 {
-    add_u32(h, (uint32_t)len);
+    ww_sha256_u32le(h, (uint32_t)len);
     ww_sha256_update(h, s, len);
 }
 
@@ -114,11 +100,11 @@ enum ww_err ww_tree_tensor_root(struct ww_sha256 *h, const struct ww_tensor *ten
     ww_sha256_update(h, "\x02", 1);
     add_text(h, tensor->name, name_len);
     add_text(h, dtype, strlen(dtype));
-    add_u32(h, tensor->rank);
+    ww_sha256_u32le(h, tensor->rank);
     for (unsigned d = 0; d < tensor->rank; d++) {
-        add_u64(h, tensor->shape[d]);
+        ww_sha256_u64le(h, tensor->shape[d]);
     }
-    add_u64(h, tensor->n_bytes);
+    ww_sha256_u64le(h, tensor->n_bytes);
     ww_sha256_update(h, tree_root, WW_SHA256_BYTES);
     ww_sha256_final(h, out);
     return WW_OK;

@@ -338,7 +338,6 @@ enum ww_err ww_places_digest(const struct ww_places *places,
                              struct ww_error *err)
 {
     struct ww_sha256 *sha = NULL;
-    uint8_t n[8];
     enum ww_err rc = ww_sha256_new(&sha, err);
 
     if (rc) {
@@ -349,8 +348,7 @@ enum ww_err ww_places_digest(const struct ww_places *places,
             layout->model->tensors[places->tensors[places->coords[c].slot]].name;
         ww_sha256_update(sha, name, strlen(name) + 1);
         for (uint32_t i = 0; i < places->samples; i++) {
-            ww_put_u64le(n, places->elements[(size_t)c * places->samples + i]);
-            ww_sha256_update(sha, n, sizeof(n));
+            ww_sha256_u64le(sha, places->elements[(size_t)c * places->samples + i]);
         }
     }
     ww_sha256_final(sha, out);

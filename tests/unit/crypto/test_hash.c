@@ -49,6 +49,22 @@ static void sha256_context_is_reused_after_reset(void **state)
     ww_sha256_free(NULL);
 }
 
+static void sha256_takes_numbers_low_byte_first(void **state)
+{
+    struct ww_error err = {0};
+    struct ww_sha256 *h = NULL;
+    uint8_t digest[WW_SHA256_BYTES];
+    uint8_t want[WW_SHA256_BYTES];
+    (void)state;
+    OK(ww_sha256_new(&h, &err));
+    ww_sha256_u32le(h, 0x64636261);
+    ww_sha256_u64le(h, 0x6c6b6a6968676665);
+    ww_sha256_final(h, digest);
+    ww_sha256_free(h);
+    ww_sha256_of("abcdefghijkl", 12, want);
+    assert_memory_equal(digest, want, sizeof(want));
+}
+
 static void sha256_of_a_million_letters_matches(void **state)
 {
     struct ww_error err = {0};
@@ -108,6 +124,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sha256_of_matches_fips_vectors),
         cmocka_unit_test(sha256_context_is_reused_after_reset),
+        cmocka_unit_test(sha256_takes_numbers_low_byte_first),
         cmocka_unit_test(sha256_of_a_million_letters_matches),
         cmocka_unit_test(digest_knows_both_algorithms),
         cmocka_unit_test(digest_refuses_other_names),
