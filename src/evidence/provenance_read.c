@@ -70,7 +70,7 @@ static enum ww_err read_subjects(const struct ww_jnode *list,
     const size_t n = ww_jsize(list);
     struct ww_resource model = {0};
 
-    if (!list || ww_jtype(list) != WW_J_ARRAY || n < 1) {
+    if (ww_jtype(list) != WW_J_ARRAY || n < 1) {
         return malformed(err, "it has no subjects, expected the folder and its files");
     }
     if (!ww_provenance_file(node, &model)) {
@@ -164,7 +164,7 @@ static enum ww_err read_sources(const struct ww_jnode *list,
     const size_t n = ww_jsize(list);
     enum ww_err rc = WW_OK;
 
-    if (!list || ww_jtype(list) != WW_J_ARRAY) {
+    if (ww_jtype(list) != WW_J_ARRAY) {
         return malformed(err, "it has no list 'resolvedDependencies'");
     }
     if (n > WW_PROVENANCE_MAX_SOURCES) {

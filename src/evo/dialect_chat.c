@@ -28,7 +28,7 @@
 static bool read_bytes(const struct ww_jnode *list, uint8_t *room, size_t *len)
 {
     *len = 0;
-    if (!list || ww_jtype(list) != WW_J_ARRAY || ww_jsize(list) > MOST_BYTES) {
+    if (ww_jtype(list) != WW_J_ARRAY || ww_jsize(list) > MOST_BYTES) {
         return false;
     }
     for (const struct ww_jnode *b = ww_jfirst(list); b; b = ww_jnext(b)) {
@@ -106,7 +106,7 @@ static enum ww_err read_first(const struct ww_ask *ask, const struct ww_jnode *c
     struct ww_part_list list = {0};
     uint8_t *bytes = NULL;
     const struct ww_jnode *first = content ? ww_jat(content, ask->skip) : NULL;
-    if (!content || ww_jtype(content) != WW_J_ARRAY) {
+    if (ww_jtype(content) != WW_J_ARRAY) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
                        "the server gives no log-probabilities, which a pool is made of "
                        "(some are started with a switch for them)");
@@ -115,7 +115,7 @@ static enum ww_err read_first(const struct ww_ask *ask, const struct ww_jnode *c
         return read_forced(ask, first, tokens, out, err);
     }
     const struct ww_jnode *top = ww_jget(first, "top_logprobs");
-    if (first && (!top || ww_jtype(top) != WW_J_ARRAY)) {
+    if (first && ww_jtype(top) != WW_J_ARRAY) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
                        "the server gives no lists of likely tokens");
     }
@@ -242,7 +242,7 @@ enum ww_err ww_chat_read(const struct ww_ask *ask, const struct ww_jnode *root,
     const struct ww_jnode *content = ww_jget(lists, "content");
     out->unfinished = knows_end(ask) && shows_nothing(content) &&
                       is_word(ww_jget(choice, "finish_reason"), "length");
-    if (lists && ww_jtype(lists) == WW_J_OBJECT &&
+    if (ww_jtype(lists) == WW_J_OBJECT &&
         ended(content, ww_jget(choice, "finish_reason"))) {
         return read_ended(ask, ww_part_usage(root), out, err);
     }

@@ -88,11 +88,11 @@ enum ww_err ww_vllm_read(const struct ww_ask *ask, const struct ww_jnode *root,
     }
     const struct ww_jnode *list = ww_jget(choice, "prompt_logprobs");
     const struct ww_jnode *ids = ww_jget(choice, "prompt_token_ids");
-    if (!list || ww_jtype(list) != WW_J_ARRAY) {
+    if (ww_jtype(list) != WW_J_ARRAY) {
         return WW_FAIL(err, WW_E_UNSUPPORTED, "the server gives no 'prompt_logprobs'");
     }
     const size_t n = ww_jsize(list);
-    const bool numbered = ids && ww_jtype(ids) == WW_J_ARRAY;
+    const bool numbered = ww_jtype(ids) == WW_J_ARRAY;
     if (numbered && ww_jsize(ids) != n) {
         return WW_FAIL(err, WW_E_MALFORMED,
                        "'prompt_logprobs' has %zu entries and 'prompt_token_ids' %zu", n,
@@ -136,8 +136,7 @@ static enum ww_err read_triple(const struct ww_jnode *t, double *logprob, int64_
     const struct ww_jnode *value = ww_jat(t, 0);
     *logprob = (double)NAN;
     *text = "";
-    if (!t || ww_jtype(t) != WW_J_ARRAY || ww_jsize(t) < 2 ||
-        !ww_ji64(ww_jat(t, 1), id) ||
+    if (ww_jtype(t) != WW_J_ARRAY || ww_jsize(t) < 2 || !ww_ji64(ww_jat(t, 1), id) ||
         (ww_jtype(value) != WW_J_NULL && !ww_jdouble(value, logprob))) {
         return WW_FAIL(err, WW_E_MALFORMED,
                        "expected a log-probability, a token's number and its text");
@@ -150,7 +149,7 @@ static enum ww_err sglang_list(const struct ww_jnode *array, struct ww_part_list
                                struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
-    if (!array || ww_jtype(array) != WW_J_ARRAY) {
+    if (ww_jtype(array) != WW_J_ARRAY) {
         return WW_OK; /* null at the first position */
     }
     rc = ww_part_list_room(list, ww_jsize(array), err);
@@ -181,7 +180,7 @@ enum ww_err ww_sglang_read_next(const struct ww_ask *ask, const struct ww_jnode 
     struct ww_part_list list = {0};
     const struct ww_jnode *meta = ww_jget(root, "meta_info");
     const struct ww_jnode *lists = ww_jget(meta, "output_top_logprobs");
-    if (!lists || ww_jtype(lists) != WW_J_ARRAY) {
+    if (ww_jtype(lists) != WW_J_ARRAY) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
                        "the server gives no lists of likely tokens");
     }
@@ -198,8 +197,7 @@ enum ww_err ww_sglang_read_score(const struct ww_ask *ask, const struct ww_jnode
     const struct ww_jnode *meta = ww_jget(root, "meta_info");
     const struct ww_jnode *tokens = ww_jget(meta, "input_token_logprobs");
     const struct ww_jnode *lists = ww_jget(meta, "input_top_logprobs");
-    if (!tokens || ww_jtype(tokens) != WW_J_ARRAY || !lists ||
-        ww_jtype(lists) != WW_J_ARRAY) {
+    if (ww_jtype(tokens) != WW_J_ARRAY || ww_jtype(lists) != WW_J_ARRAY) {
         return WW_FAIL(err, WW_E_UNSUPPORTED, "the server does not score prompts");
     }
     const size_t n = ww_jsize(tokens);
@@ -255,7 +253,7 @@ enum ww_err ww_tgi_read_next(const struct ww_ask *ask, const struct ww_jnode *ro
     struct ww_part_list list = {0};
     const struct ww_jnode *lists = ww_jget(ww_jget(root, "details"), "top_tokens");
     const struct ww_jnode *first = lists ? ww_jfirst(lists) : NULL;
-    if (!first || ww_jtype(first) != WW_J_ARRAY) {
+    if (ww_jtype(first) != WW_J_ARRAY) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
                        "the server gives no lists of likely tokens");
     }
@@ -277,7 +275,7 @@ enum ww_err ww_tgi_read_score(const struct ww_ask *ask, const struct ww_jnode *r
 {
     struct ww_part_row *rows = NULL;
     const struct ww_jnode *prefill = ww_jget(ww_jget(root, "details"), "prefill");
-    if (!prefill || ww_jtype(prefill) != WW_J_ARRAY || ww_jsize(prefill) == 0) {
+    if (ww_jtype(prefill) != WW_J_ARRAY || ww_jsize(prefill) == 0) {
         return WW_FAIL(err, WW_E_UNSUPPORTED, "the server does not score prompts");
     }
     const size_t n = ww_jsize(prefill);

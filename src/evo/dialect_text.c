@@ -78,7 +78,7 @@ static const struct ww_jnode *logprobs_of(const struct ww_jnode *root,
 {
     const struct ww_jnode *choice = ww_part_choice(root, err);
     const struct ww_jnode *lp = ww_jget(choice, "logprobs");
-    if (choice && (!lp || ww_jtype(lp) != WW_J_OBJECT)) {
+    if (choice && ww_jtype(lp) != WW_J_OBJECT) {
         (void)WW_FAIL(err, WW_E_UNSUPPORTED,
                       "the server gives no log-probabilities, which a pool is made of "
                       "(some are started with a switch for them)");
@@ -112,7 +112,7 @@ static enum ww_err open_echoed(const struct ww_jnode *lp, struct echoed *e, size
     const struct ww_jnode **const to[] = {&e->token, &e->logprob, &e->list, &e->offset};
     for (size_t i = 0; i < WW_LEN(names); i++) {
         const struct ww_jnode *array = ww_jget(lp, names[i]);
-        if (!array || ww_jtype(array) != WW_J_ARRAY) {
+        if (ww_jtype(array) != WW_J_ARRAY) {
             return WW_FAIL(err, WW_E_UNSUPPORTED,
                            "the server gives no '%s' in its log-probabilities", names[i]);
         }
@@ -261,7 +261,7 @@ enum ww_err ww_text_read_next(const struct ww_ask *ask, const struct ww_jnode *r
         return read_tail(ask, lp, ww_part_usage(root), out, err);
     }
     const struct ww_jnode *lists = ww_jget(lp, "top_logprobs");
-    if (!lists || ww_jtype(lists) != WW_J_ARRAY) {
+    if (ww_jtype(lists) != WW_J_ARRAY) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
                        "the server gives no lists of likely tokens");
     }

@@ -327,7 +327,7 @@ enum ww_err ww_endpoint_tokens(struct ww_endpoint *e, const struct ww_buf *body,
     enum ww_err rc =
         ww_endpoint_post(e, "/tokenize", ww_buf_cstr(body), body->len, &json, err);
     const struct ww_jnode *tokens = json ? ww_jget(ww_json_root(json), "tokens") : NULL;
-    const bool listed = tokens && ww_jtype(tokens) == WW_J_ARRAY;
+    const bool listed = ww_jtype(tokens) == WW_J_ARRAY;
     *n = listed ? ww_jsize(tokens) : 0;
     if (*n == 0 || !ww_ju64(ww_jfirst(tokens), first)) {
         *first = UINT64_MAX;

@@ -43,7 +43,7 @@ static bool count_of(const struct ww_jnode *object, const char *key, uint64_t le
 static bool numbers(const struct ww_jnode *array, double *out, uint32_t n, double least,
                     double most)
 {
-    if (!array || ww_jtype(array) != WW_J_ARRAY || ww_jsize(array) != n) {
+    if (ww_jtype(array) != WW_J_ARRAY || ww_jsize(array) != n) {
         return false;
     }
     const struct ww_jnode *at = ww_jfirst(array);
@@ -96,7 +96,7 @@ static bool read_scales(const struct ww_jnode *node, struct ww_fusion *f,
                         struct ww_fusion_member *m)
 {
     const struct ww_jnode *list = ww_jget(node, "adapters");
-    const size_t n = list && ww_jtype(list) == WW_J_ARRAY ? ww_jsize(list) : 0;
+    const size_t n = ww_jtype(list) == WW_J_ARRAY ? ww_jsize(list) : 0;
     if (!list) {
         return true;
     }
@@ -114,7 +114,7 @@ static size_t count_scales(const struct ww_jnode *list)
     size_t n = 0;
     for (const struct ww_jnode *m = ww_jfirst(list); m; m = ww_jnext(m)) {
         const struct ww_jnode *scales = ww_jget(m, "adapters");
-        n += scales && ww_jtype(scales) == WW_J_ARRAY ? ww_jsize(scales) : 0;
+        n += ww_jtype(scales) == WW_J_ARRAY ? ww_jsize(scales) : 0;
     }
     return n;
 }
@@ -147,7 +147,7 @@ static enum ww_err read_members(const struct ww_jnode *root, struct ww_fusion *f
                                 struct ww_error *err)
 {
     const struct ww_jnode *list = ww_jget(root, "members");
-    const size_t n = list && ww_jtype(list) == WW_J_ARRAY ? ww_jsize(list) : 0;
+    const size_t n = ww_jtype(list) == WW_J_ARRAY ? ww_jsize(list) : 0;
     if (n == 0 || n > WW_POOL_MAX_MEMBERS) {
         return WW_FAIL(err, WW_E_MALFORMED,
                        "a fusion recipe has %zu members, expected 1 to %d", n,
@@ -177,7 +177,7 @@ static enum ww_err read_scores(const struct ww_jnode *root, struct ww_fusion *f,
                                struct ww_error *err)
 {
     const struct ww_jnode *list = ww_jget(root, "scores");
-    if (!list || ww_jtype(list) != WW_J_ARRAY || ww_jsize(list) > WW_RULE_COUNT) {
+    if (ww_jtype(list) != WW_J_ARRAY || ww_jsize(list) > WW_RULE_COUNT) {
         return wrong("scores", err);
     }
     for (const struct ww_jnode *at = ww_jfirst(list); at; at = ww_jnext(at)) {

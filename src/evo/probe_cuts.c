@@ -44,7 +44,7 @@ static bool add_piece(const struct ww_jnode *piece, struct ww_buf *to)
     if (ww_jstr(piece, &text)) {
         return ww_buf_add_str(to, text, NULL) == WW_OK;
     }
-    if (!piece || ww_jtype(piece) != WW_J_ARRAY) {
+    if (ww_jtype(piece) != WW_J_ARRAY) {
         return false;
     }
     for (const struct ww_jnode *b = ww_jfirst(piece); b && good; b = ww_jnext(b)) {
@@ -104,7 +104,7 @@ enum ww_err ww_probe_cuts(struct ww_endpoint *endpoint, const char *text,
     memset(out, 0, sizeof(*out));
     enum ww_err rc = ask(endpoint, text, &json, err);
     const struct ww_jnode *tokens = json ? ww_jget(ww_json_root(json), "tokens") : NULL;
-    if (!rc && (!tokens || ww_jtype(tokens) != WW_J_ARRAY)) {
+    if (!rc && ww_jtype(tokens) != WW_J_ARRAY) {
         rc = WW_FAIL(err, WW_E_UNSUPPORTED, "the server does not cut texts");
     }
     if (!rc) {

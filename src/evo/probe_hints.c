@@ -76,8 +76,7 @@ static enum ww_err count_adapters(struct ww_endpoint *e, const struct ww_member 
     struct ww_json *json = NULL;
     enum ww_err rc = ww_endpoint_get(e, "/lora-adapters", &json, err);
     const struct ww_jnode *root = json ? ww_json_root(json) : NULL;
-    if (root && ww_jtype(root) == WW_J_ARRAY &&
-        ww_jsize(root) <= WW_MEMBER_MOST_ADAPTERS) {
+    if (ww_jtype(root) == WW_J_ARRAY && ww_jsize(root) <= WW_MEMBER_MOST_ADAPTERS) {
         *n = (uint32_t)ww_jsize(root);
     }
     ww_json_free(json);

@@ -205,8 +205,7 @@ static enum ww_err check_name(struct ww_endpoint *e, const struct ww_member *mem
     uint64_t n = 0;
     enum ww_err rc = ww_endpoint_get(e, "/v1/models", &json, err);
     const struct ww_jnode *data = json ? ww_jget(ww_json_root(json), "data") : NULL;
-    const struct ww_jnode *first =
-        data && ww_jtype(data) == WW_J_ARRAY ? ww_jfirst(data) : NULL;
+    const struct ww_jnode *first = ww_jtype(data) == WW_J_ARRAY ? ww_jfirst(data) : NULL;
     for (const struct ww_jnode *m = first; m; m = ww_jnext(m)) {
         const bool it = ww_jstr(ww_jget(m, "id"), &id) && strcmp(id, member->model) == 0;
         if (it && ww_ju64(ww_jget(ww_jget(m, "meta"), "n_vocab"), &n) &&

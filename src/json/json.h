@@ -50,6 +50,7 @@ void ww_json_free(struct ww_json *json);
 const struct ww_jnode *ww_json_root(const struct ww_json *json);
 
 enum ww_jtype { WW_J_NULL, WW_J_BOOL, WW_J_NUMBER, WW_J_STRING, WW_J_ARRAY, WW_J_OBJECT };
+/** WW_J_NULL also of NULL: what is missing is no array, and so on. */
 enum ww_jtype ww_jtype(const struct ww_jnode *node);
 
 /** Member by exact name; NULL when absent or node (may be NULL) is no object. */

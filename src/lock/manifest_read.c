@@ -201,7 +201,7 @@ static enum ww_err read_files(const struct ww_jnode *list, const char *what,
 {
     size_t i = 0;
 
-    if (!list || ww_jtype(list) != WW_J_ARRAY || ww_jsize(list) == 0) {
+    if (ww_jtype(list) != WW_J_ARRAY || ww_jsize(list) == 0) {
         return malformed(what, err);
     }
     *n = ww_jsize(list);

@@ -114,7 +114,7 @@ static const char *key_of(const struct ww_config *config, enum ww_fact fact)
 
     for (size_t i = 0; i < n; i++) {
         const struct ww_jnode *node = ww_jget(config->text, keys[i]);
-        if (node && ww_jtype(node) == WW_J_NUMBER) {
+        if (ww_jtype(node) == WW_J_NUMBER) {
             return keys[i];
         }
     }

@@ -75,7 +75,7 @@ const struct ww_jnode *ww_config_at(const struct ww_jnode *section, const char *
 
 static bool is_full_object(const struct ww_jnode *node)
 {
-    return node && ww_jtype(node) == WW_J_OBJECT && ww_jsize(node) > 0;
+    return ww_jtype(node) == WW_J_OBJECT && ww_jsize(node) > 0;
 }
 
 /* A member of the text section, else of the root. */
@@ -200,7 +200,7 @@ const char *ww_config_architecture(const struct ww_config *config, size_t i)
 {
     const char *name = NULL;
     const struct ww_jnode *list = ww_jget(config->root, "architectures");
-    if (!list || ww_jtype(list) != WW_J_ARRAY || i >= ww_jsize(list)) {
+    if (ww_jtype(list) != WW_J_ARRAY || i >= ww_jsize(list)) {
         return NULL;
     }
     (void)ww_jstr(ww_jat(list, i), &name);

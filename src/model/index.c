@@ -67,7 +67,7 @@ enum ww_err ww_index_parse(const uint8_t *text, size_t len, const char *name,
     }
     const struct ww_jnode *root = ww_json_root(out->json);
     out->map = ww_jget(root, "weight_map");
-    if (!out->map || ww_jtype(out->map) != WW_J_OBJECT || ww_jsize(out->map) == 0) {
+    if (ww_jtype(out->map) != WW_J_OBJECT || ww_jsize(out->map) == 0) {
         rc = WW_FAIL(err, WW_E_INDEX, "'%s': weight_map is missing, empty or no object",
                      name);
         goto out;

@@ -308,7 +308,7 @@ static enum ww_err read_rules(struct ww_policy *policy, const struct ww_jnode *l
     const size_t n = ww_jsize(list);
     enum ww_err rc = WW_OK;
 
-    if (!list || ww_jtype(list) != WW_J_ARRAY || n == 0 || n > WW_POLICY_MAX_RULES) {
+    if (ww_jtype(list) != WW_J_ARRAY || n == 0 || n > WW_POLICY_MAX_RULES) {
         return WW_FAIL(err, WW_E_POLICY, "policy '%s': 'rules' must be a list of 1 to %d",
                        policy->id, WW_POLICY_MAX_RULES);
     }

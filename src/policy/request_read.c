@@ -54,7 +54,7 @@ static enum ww_err read_sources(const struct ww_reading *at, const struct ww_jno
     const size_t n = ww_jsize(list);
     enum ww_err rc = WW_OK;
 
-    if (!list || ww_jtype(list) != WW_J_ARRAY || n == 0 || n > MAX_SOURCES) {
+    if (ww_jtype(list) != WW_J_ARRAY || n == 0 || n > MAX_SOURCES) {
         return WW_FAIL(err, WW_E_POLICY, "%s: 'sources' must be a list of 1 to %d",
                        at->what, MAX_SOURCES);
     }

@@ -123,7 +123,7 @@ static enum ww_err read_models(struct ww_table *table, const struct ww_jnode *no
     const size_t n = ww_jsize(node);
     enum ww_err rc = WW_OK;
 
-    if (!node || ww_jtype(node) != WW_J_OBJECT || n > MAX_MODELS) {
+    if (ww_jtype(node) != WW_J_OBJECT || n > MAX_MODELS) {
         return WW_FAIL(err, WW_E_POLICY,
                        "table: 'models' must be an object of at most %d", MAX_MODELS);
     }
@@ -209,7 +209,7 @@ static enum ww_err read_table(struct ww_table *table, struct ww_error *err)
     if (!rc) {
         rc = read_models(table, ww_jget(root, "models"), err);
     }
-    if (!rc && (!cases || ww_jtype(cases) != WW_J_ARRAY || ww_jsize(cases) == 0)) {
+    if (!rc && (ww_jtype(cases) != WW_J_ARRAY || ww_jsize(cases) == 0)) {
         rc = WW_FAIL(err, WW_E_POLICY, "table: 'cases' must be a list of at least one");
     }
     if (rc) {

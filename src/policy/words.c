@@ -184,7 +184,7 @@ enum ww_err ww_read_words(const struct ww_reading *at, const struct ww_jnode *ob
     if (!list && optional) {
         return WW_OK;
     }
-    if (!list || ww_jtype(list) != WW_J_ARRAY || n == 0 || n > MAX_WORDS) {
+    if (ww_jtype(list) != WW_J_ARRAY || n == 0 || n > MAX_WORDS) {
         return WW_FAIL(err, WW_E_POLICY, "%s: '%s' must be a list of 1 to %d texts",
                        at->what, key, MAX_WORDS);
     }

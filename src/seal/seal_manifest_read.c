@@ -65,7 +65,7 @@ static enum ww_err read_files(const struct ww_jnode *list, const char *member,
 {
     struct ww_seal_file *files = NULL;
 
-    if (!list || ww_jtype(list) != WW_J_ARRAY) {
+    if (ww_jtype(list) != WW_J_ARRAY) {
         return malformed(member, err);
     }
     files = ww_calloc(ww_jsize(list), sizeof(*files));

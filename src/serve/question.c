@@ -80,7 +80,7 @@ static bool read_stop(struct ww_question *r, const struct ww_jnode *node)
 /* Texts that are not empty, none twice. */
 static bool read_options(struct ww_question *r, const struct ww_jnode *node)
 {
-    const size_t n = node && ww_jtype(node) == WW_J_ARRAY ? ww_jsize(node) : 0;
+    const size_t n = ww_jtype(node) == WW_J_ARRAY ? ww_jsize(node) : 0;
     if (n < 2 || n > WW_QUESTION_OPTIONS || r->option) {
         return false;
     }
@@ -268,7 +268,7 @@ static bool add_content(struct ww_buf *to, const struct ww_jnode *content)
     if (ww_jstr(content, &text)) {
         return ww_buf_add_str(to, text, &ignored) == WW_OK;
     }
-    if (!content || ww_jtype(content) != WW_J_ARRAY || !ww_jfirst(content)) {
+    if (ww_jtype(content) != WW_J_ARRAY || !ww_jfirst(content)) {
         return false;
     }
     for (const struct ww_jnode *p = ww_jfirst(content); p; p = ww_jnext(p)) {
@@ -335,7 +335,7 @@ static enum ww_err join(struct ww_question *r, const struct ww_jnode *list,
                        "no template says how messages become a prompt: the pool file has "
                        "no 'chat'; ask /v1/completions");
     }
-    if (!list || ww_jtype(list) != WW_J_ARRAY || !ww_jfirst(list)) {
+    if (ww_jtype(list) != WW_J_ARRAY || !ww_jfirst(list)) {
         return WW_FAIL(err, WW_E_MALFORMED,
                        "'messages' must be a list that is not empty");
     }

@@ -156,7 +156,7 @@ static enum ww_err read_files(const struct ww_jnode *list, struct ww_ledger_mode
 {
     size_t i = 0;
 
-    if (!list || ww_jtype(list) != WW_J_ARRAY || ww_jsize(list) == 0) {
+    if (ww_jtype(list) != WW_J_ARRAY || ww_jsize(list) == 0) {
         return malformed("files", err);
     }
     out->n_files = ww_jsize(list);
@@ -185,7 +185,7 @@ static enum ww_err read_files(const struct ww_jnode *list, struct ww_ledger_mode
 
 static bool read_shape(const struct ww_jnode *shape, struct ww_ledger_tensor *out)
 {
-    if (!shape || ww_jtype(shape) != WW_J_ARRAY || ww_jsize(shape) > WW_MAX_RANK) {
+    if (ww_jtype(shape) != WW_J_ARRAY || ww_jsize(shape) > WW_MAX_RANK) {
         return false;
     }
     for (const struct ww_jnode *at = ww_jfirst(shape); at; at = ww_jnext(at)) {
@@ -201,7 +201,7 @@ static enum ww_err read_tensors(const struct ww_jnode *list, struct ww_ledger_mo
 {
     size_t i = 0;
 
-    if (!list || ww_jtype(list) != WW_J_ARRAY) {
+    if (ww_jtype(list) != WW_J_ARRAY) {
         return malformed("tensors", err);
     }
     out->n_tensors = ww_jsize(list);

@@ -126,8 +126,8 @@ enum ww_err ww_reference_read(const uint8_t *text, size_t len,
                       "policy reference", err);
     }
     list = rc ? NULL : ww_jget(ww_json_root(json), "policies");
-    if (!rc && (!list || ww_jtype(list) != WW_J_ARRAY ||
-                ww_jsize(list) > WW_REFERENCE_MAX_NEEDS)) {
+    if (!rc &&
+        (ww_jtype(list) != WW_J_ARRAY || ww_jsize(list) > WW_REFERENCE_MAX_NEEDS)) {
         rc = WW_FAIL(err, WW_E_POLICY,
                      "policy reference: 'policies' must be a list of at most %d",
                      WW_REFERENCE_MAX_NEEDS);

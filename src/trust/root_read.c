@@ -104,7 +104,7 @@ static enum ww_err read_keys(struct ww_root *root, const struct ww_jnode *node,
     const size_t n = ww_jsize(node);
     enum ww_err rc = WW_OK;
 
-    if (!node || ww_jtype(node) != WW_J_OBJECT || n == 0 || n > WW_ROOT_MAX_KEYS) {
+    if (ww_jtype(node) != WW_J_OBJECT || n == 0 || n > WW_ROOT_MAX_KEYS) {
         return WW_FAIL(err, WW_E_POLICY, "root: 'keys' must be an object of 1 to %d keys",
                        WW_ROOT_MAX_KEYS);
     }
@@ -155,7 +155,7 @@ static enum ww_err read_roles(struct ww_root *root, const struct ww_jnode *node,
     const size_t n = ww_jsize(node);
     enum ww_err rc = WW_OK;
 
-    if (!node || ww_jtype(node) != WW_J_OBJECT || n == 0 || n > MAX_ROLES) {
+    if (ww_jtype(node) != WW_J_OBJECT || n == 0 || n > MAX_ROLES) {
         return WW_FAIL(err, WW_E_POLICY, "root: 'roles' must be an object of 1 to %d",
                        MAX_ROLES);
     }
@@ -210,7 +210,7 @@ static enum ww_err read_policies(struct ww_root *root, const struct ww_jnode *li
     const size_t n = ww_jsize(list);
     enum ww_err rc = WW_OK;
 
-    if (!list || ww_jtype(list) != WW_J_ARRAY || n > MAX_POLICIES) {
+    if (ww_jtype(list) != WW_J_ARRAY || n > MAX_POLICIES) {
         return WW_FAIL(err, WW_E_POLICY, "root: 'policies' must be a list of at most %d",
                        MAX_POLICIES);
     }
@@ -261,7 +261,7 @@ static enum ww_err read_revoked(struct ww_root *root, const struct ww_jnode *lis
     const size_t n = ww_jsize(list);
     enum ww_err rc = WW_OK;
 
-    if (!list || ww_jtype(list) != WW_J_ARRAY || n > MAX_REVOKED) {
+    if (ww_jtype(list) != WW_J_ARRAY || n > MAX_REVOKED) {
         return WW_FAIL(err, WW_E_POLICY, "root: 'revoked' must be a list of at most %d",
                        MAX_REVOKED);
     }

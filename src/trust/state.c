@@ -46,7 +46,7 @@ static enum ww_err check_members(const struct ww_state *state, struct ww_error *
 {
     enum ww_err rc = WW_OK;
 
-    if (!state->policies || ww_jtype(state->policies) != WW_J_OBJECT) {
+    if (ww_jtype(state->policies) != WW_J_OBJECT) {
         return WW_FAIL(err, WW_E_POLICY, "state: 'policies' must be an object");
     }
     for (const struct ww_jnode *p = ww_jfirst(state->policies); p && !rc;
