@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "model/shape.h"
 #include "util/fail.h"
 
 bool ww_axis_moves(const struct ww_layout *layout, uint32_t tensor, unsigned axis)
@@ -182,8 +183,7 @@ uint32_t ww_axis_sibling(const struct ww_layout *layout, uint32_t tensor, uint64
 
 static bool same_shape(const struct ww_tensor *a, const struct ww_tensor *b)
 {
-    return a->dtype == b->dtype && a->rank == b->rank &&
-           memcmp(a->shape, b->shape, a->rank * sizeof(a->shape[0])) == 0;
+    return a->dtype == b->dtype && ww_same_shape(a, b);
 }
 
 enum ww_err ww_axis_source(const struct ww_gauge *gauge, uint32_t tensor,

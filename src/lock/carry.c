@@ -6,10 +6,9 @@
  */
 #include "lock/carry.h"
 
-#include <string.h>
-
 #include "lock/row_gather.h"
 #include "model/orientation.h"
+#include "model/shape.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
@@ -82,9 +81,7 @@ static bool fits(const struct ww_carry *c, const struct ww_tensor *w)
         c->row_axis >= (int)w->rank || c->col_axis >= (int)w->rank) {
         return false;
     }
-    if (c->entry->part == WW_PART_FULL &&
-        (t->rank != w->rank ||
-         memcmp(t->shape, w->shape, t->rank * sizeof(t->shape[0])))) {
+    if (c->entry->part == WW_PART_FULL && !ww_same_shape(t, w)) {
         return false;
     }
     return (c->row_axis < 0 || c->n_rows == w->shape[c->row_axis]) &&

@@ -7,6 +7,7 @@
 
 #include "lock/carry_run.h"
 #include "lock/tensor_map.h"
+#include "model/shape.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -55,8 +56,7 @@ static enum ww_err find_entry(const struct ww_carry_run *run, enum ww_adapter_pa
 
 static bool same_form(const struct ww_tensor *a, const struct ww_tensor *b)
 {
-    return a->dtype == b->dtype && a->rank == b->rank &&
-           memcmp(a->shape, b->shape, a->rank * sizeof(a->shape[0])) == 0;
+    return a->dtype == b->dtype && ww_same_shape(a, b);
 }
 
 /* reads[i]: the entry that output tensor i is made of; carries[i] its map. */

@@ -6,6 +6,7 @@
 #include "merge/bake.h"
 #include "model/convert.h"
 #include "model/elements.h"
+#include "model/shape.h"
 #include "util/fs.h"
 #include "util/num.h"
 #include "util/str.h"
@@ -75,8 +76,7 @@ enum ww_err ww_adapter_copy_same(const struct ww_adapter *adapter,
         return rc;
     }
     there = &base->tensors[*of];
-    *same = there->rank == t->rank &&
-            memcmp(there->shape, t->shape, t->rank * sizeof(*t->shape)) == 0 &&
-            ww_dtype_is_plain_float(t->dtype) && ww_dtype_is_plain_float(there->dtype);
+    *same = ww_same_shape(there, t) && ww_dtype_is_plain_float(t->dtype) &&
+            ww_dtype_is_plain_float(there->dtype);
     return same_numbers(adapter, t, base, *of, same, err);
 }

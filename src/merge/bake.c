@@ -11,6 +11,7 @@
 #include "merge/bake_work.h"
 #include "model/convert.h"
 #include "model/orientation.h"
+#include "model/shape.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -198,8 +199,7 @@ static enum ww_err choose_origin(struct ww_bake_weight *weight, struct ww_error 
     const struct ww_tensor *t = full ? full->tensor : weight->w;
 
     weight->origin = t;
-    if (t->rank != weight->w->rank ||
-        memcmp(t->shape, weight->w->shape, t->rank * sizeof(t->shape[0])) != 0) {
+    if (!ww_same_shape(t, weight->w)) {
         return t->rank == 2 && weight->w->rank == 2 && t->shape[1] == weight->w->shape[1]
                    ? other_rows(weight, t, err)
                    : misfit(weight, err);

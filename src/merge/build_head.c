@@ -10,6 +10,7 @@
 
 #include "merge/build.h"
 #include "model/config.h"
+#include "model/shape.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
@@ -26,8 +27,7 @@ static enum ww_err read_part(const struct ww_build *build, const struct ww_build
 
 static bool same_kind(const struct ww_tensor *a, const struct ww_tensor *b)
 {
-    return a->dtype == b->dtype && a->n_bytes == b->n_bytes && a->rank == b->rank &&
-           memcmp(a->shape, b->shape, a->rank * sizeof(a->shape[0])) == 0;
+    return a->dtype == b->dtype && a->n_bytes == b->n_bytes && ww_same_shape(a, b);
 }
 
 static enum ww_err compare(const struct ww_build *build, const struct ww_build_model *m,

@@ -6,9 +6,8 @@
  */
 #include "merge/extract_pair.h"
 
-#include <string.h>
-
 #include "model/elements.h"
+#include "model/shape.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -29,7 +28,7 @@ enum ww_err ww_pair_open(const struct ww_model *base, const struct ww_model *mod
                        a->name, base->path, model->path);
     }
     b = &model->tensors[out->other];
-    if (a->rank != b->rank || memcmp(a->shape, b->shape, a->rank * sizeof(a->shape[0]))) {
+    if (!ww_same_shape(a, b)) {
         return WW_FAIL(err, WW_E_SHAPE,
                        "tensor '%.160s' differs in shape between '%s' and '%s'", a->name,
                        base->path, model->path);

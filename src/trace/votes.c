@@ -12,6 +12,7 @@
 
 #include "lock/tensor_map.h"
 #include "model/convert.h"
+#include "model/shape.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -28,8 +29,7 @@ static enum ww_err match(const struct ww_tensor *want, const struct ww_model *mo
         return WW_FAIL(err, WW_E_SHAPE, "model '%s' has no tensor '%s'", model->path,
                        want->name);
     }
-    if (found->rank != want->rank ||
-        memcmp(found->shape, want->shape, want->rank * sizeof(want->shape[0])) != 0) {
+    if (!ww_same_shape(found, want)) {
         return WW_FAIL(err, WW_E_SHAPE, "tensor '%s' of '%s' has another shape",
                        want->name, model->path);
     }
