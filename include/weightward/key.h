@@ -117,8 +117,9 @@ enum ww_key_purpose { WW_PURPOSE_ANY, WW_PURPOSE_LOCK, WW_PURPOSE_UNLOCK };
 /** What a lock key is bound to, inside its sealed record. All-zero: to nothing. */
 struct ww_key_binding {
     enum ww_key_purpose purpose;
-    unsigned char model_id[32];           /* ww_model_id; zero: any model */
-    unsigned char lock_id[32];            /* of one locked folder; zero: any */
+    unsigned char model_id[32]; /* of names, sizes and digests of its weight files
+                                   (docs/formats/sealed-key.md); zero: any model */
+    unsigned char lock_id[32];  /* of one locked folder; zero: any */
     char model_name[WW_BOUND_NAME_BYTES]; /* for people, NUL-terminated */
 };
 

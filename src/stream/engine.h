@@ -228,10 +228,6 @@ struct ww_engine {
     struct ww_run_report report;
 };
 
-/* engine_fail.c */
-/** First failure wins; everyone is woken to leave. Takes the lock. */
-void ww_engine_fail(struct ww_engine *e, enum ww_err code, const struct ww_error *err);
-
 /* flow.c: moves between stages; the lock is held. */
 bool ww_flow_admit(struct ww_engine *e, struct ww_job *job);
 void ww_flow_load_read(struct ww_engine *e, struct ww_load *load);
@@ -242,6 +238,10 @@ void ww_flow_fed(struct ww_engine *e, struct ww_feed *feed, struct ww_load *load
 void ww_flow_written(struct ww_engine *e, struct ww_job *job);
 void ww_flow_finished(struct ww_engine *e);
 void ww_flow_live_cut(struct ww_engine *e, struct ww_live *live);
+/** Bytes of a buffer: whole pages where a file is at its other end. The lock need not be
+ *  held. */
+uint64_t ww_load_room(const struct ww_load *load);
+uint64_t ww_job_room(const struct ww_job *job);
 
 /* cut.c: plan to jobs. */
 struct ww_cut;
@@ -298,8 +298,6 @@ enum ww_err ww_work_tile(struct ww_worker *w, const struct ww_job *job,
 /** Read one range of a load: bytes [at, at + n) of its buffer. */
 enum ww_err ww_work_read(struct ww_engine *e, const struct ww_load *load, uint64_t at,
                          uint64_t n, struct ww_error *err) WW_MUST_USE;
-uint64_t ww_load_room(const struct ww_load *load);
-uint64_t ww_job_room(const struct ww_job *job);
 
 /* lanes.c: digests. */
 /** Hash two messages at once until one of them ends, or some of one; the lock is held on
@@ -314,6 +312,8 @@ bool ww_lanes_settle(struct ww_engine *e, struct ww_lane *lane);
 void ww_lanes_end(struct ww_engine *e, struct ww_lane *lane);
 
 /* crew.c: the threads. */
+/** First failure wins; everyone is woken to leave. Takes the lock. */
+void ww_engine_fail(struct ww_engine *e, enum ww_err code, const struct ww_error *err);
 enum ww_err ww_crew_start(struct ww_engine *e, struct ww_error *err) WW_MUST_USE;
 void ww_crew_join(struct ww_engine *e);
 
