@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "model/adapter.h"
 #include "model/config.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -50,10 +51,8 @@ static bool is_renamed(const struct ww_model *base, const char *name)
 
 static enum ww_err doubt_names(struct ww_extracting *x, struct ww_error *err)
 {
-    static const char prefix[] = "base_model.model.";
-
     for (uint32_t t = 0; t < x->n_tensors; t++) {
-        const char *name = x->tensors[t].name + sizeof(prefix) - 1;
+        const char *name = x->tensors[t].name + strlen(WW_ADAPTER_PREFIX);
         if (is_renamed(x->models[0], name)) {
             return ww_extract_note(
                 x->report, err,

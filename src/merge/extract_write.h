@@ -46,6 +46,7 @@ struct ww_extracting {
     void *payload;
 };
 
+/* extract_put.c */
 /** t: the base's weight. With portable all factors are filled up with zeros to one rank.
  */
 enum ww_err ww_extract_put_factors(struct ww_extracting *x, const struct ww_tensor *t,
@@ -60,12 +61,17 @@ enum ww_err ww_extract_put_unnamed(struct ww_extracting *x, const struct ww_tens
                                    uint32_t from, struct ww_error *err) WW_MUST_USE;
 /** The tensor belongs to a module that is carried whole, and is not there yet. */
 bool ww_extract_lacks(const struct ww_extracting *x, const char *name);
+void ww_extracting_release(struct ww_extracting *x);
+
+/* extract_write.c */
 /** adapter_config.json, adapter_model.safetensors, README.md, signature. base: the name
  * of the model that it is for. out_path NULL: all is made and digested, nothing written.
  */
 enum ww_err ww_extract_write(struct ww_extracting *x, const char *base,
                              const char *out_path, const struct ww_signer *signer,
                              struct ww_error *err) WW_MUST_USE;
+
+/* extract_record.c */
 /** The adapter's tensor statement, plain without a signer; sets x->tree. */
 enum ww_err ww_extract_tensors(struct ww_extracting *x,
                                const struct ww_stream_result *result, const char *name,
@@ -76,9 +82,10 @@ enum ww_err ww_extract_record(const struct ww_extracting *x, const struct ww_pla
                               const struct ww_stream_result *result, const char *name,
                               const struct ww_signer *signer, struct ww_out *out,
                               struct ww_error *err) WW_MUST_USE;
+
+/* extract.c */
 /** A nameless file beside out_path. */
 enum ww_err ww_extract_scratch(const char *out_path, int *fd,
                                struct ww_error *err) WW_MUST_USE;
-void ww_extracting_release(struct ww_extracting *x);
 
 #endif

@@ -21,7 +21,6 @@
 #include "util/str.h"
 
 #define MAX_READ_BYTES (UINT64_C(1) << 30)
-#define PREFIX "base_model.model."
 #define WRAPPED ".base_layer."
 
 struct ending {
@@ -172,13 +171,13 @@ static enum ww_err read_entry(struct ww_adapter *adapter, uint32_t i,
     const char *name = tensor->name;
     size_t len = 0;
 
-    if (!ww_str_starts(name, PREFIX)) {
-        return WW_FAIL(
-            err, WW_E_ADAPTER_FILE,
-            "tensor '%.160s' of '%s': expected a name that begins with " PREFIX, name,
-            adapter->path);
+    if (!ww_str_starts(name, WW_ADAPTER_PREFIX)) {
+        return WW_FAIL(err, WW_E_ADAPTER_FILE,
+                       "tensor '%.160s' of '%s': expected a name that begins "
+                       "with " WW_ADAPTER_PREFIX,
+                       name, adapter->path);
     }
-    name += strlen(PREFIX);
+    name += strlen(WW_ADAPTER_PREFIX);
     len = strlen(name);
     *entry = (struct ww_adapter_entry){.tensor = tensor, .part = WW_PART_FULL};
     for (size_t e = 0; e < WW_LEN(endings); e++) {

@@ -16,6 +16,7 @@
 #include "weightward/model.h"
 
 #define WW_ADAPTER_CONFIG "adapter_config.json"
+#define WW_ADAPTER_PREFIX "base_model.model." /* of PEFT, before the names of modules */
 #define WW_ADAPTER_WEIGHTS "adapter_model.safetensors"
 #define WW_ADAPTER_LOCK                                                                  \
     "attestations/adapter-lock.json" /* of one that follows a lock                       \

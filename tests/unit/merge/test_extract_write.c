@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "merge/extract_write.h"
 
+#include "model/adapter.h"
 #include "util/alloc.h"
 #include "util/fault.h"
 #include "ww_test.h"
-
-#define PREFIX "base_model.model."
 
 /* A module that is carried whole is there with all its tensors, heads beside the root,
  * however little memory there is. */
 static void what_a_module_lacks_is_known_by_name(void **state)
 {
-    struct ww_tensor tensors[] = {{.name = (char[]){PREFIX "transformer.h.0.ln.weight"}},
-                                  {.name = (char[]){PREFIX "lm_head.weight"}}};
+    struct ww_tensor tensors[] = {
+        {.name = (char[]){WW_ADAPTER_PREFIX "transformer.h.0.ln.weight"}},
+        {.name = (char[]){WW_ADAPTER_PREFIX "lm_head.weight"}}};
     struct ww_extracting x = {.root = "transformer.", .n_tensors = 2};
     struct ww_error err = {0};
     (void)state;
