@@ -27,7 +27,7 @@ enum ww_direct_io { WW_DIRECT_AUTO, WW_DIRECT_NEVER };
 /** All-zero is the default. No field changes a byte of the output, but for threads of
  *  ww_extract_adapter, and maybe ww_attack_folder: their products round by the number. */
 struct ww_run_options {
-    unsigned threads;      /* 0: one per CPU available to the process, at most 16 */
+    unsigned threads; /* 0: one per CPU available to the process; 16 are used at most */
     uint64_t memory_bytes; /* 0: 256 MiB of buffers in all; at least 16 MiB */
     enum ww_direct_io direct;
     bool resume;             /* continue in OUT.partial that an interrupted run left */

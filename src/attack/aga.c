@@ -8,7 +8,6 @@
  */
 #include "attack/cross.h"
 #include "attack/solve.h"
-#include "util/alloc.h"
 #include "util/fail.h"
 
 #define RIDGE 1e-8

@@ -13,7 +13,6 @@
 #include "la/la.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/num.h"
 
 #define SAMPLE 8        /* neurons of a layer */
 #define LEAST_FRAME 0.9 /* cosine of streams of relatives */

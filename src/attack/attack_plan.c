@@ -15,7 +15,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
-#include "util/num.h"
 
 #define SHORT_ROW_BYTES 512
 

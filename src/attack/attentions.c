@@ -10,7 +10,6 @@
 #include "attack/inner.h"
 #include "attack/pair_rows.h"
 #include "attack/products.h"
-#include "util/alloc.h"
 #include "util/fail.h"
 
 /* Which side of which product a strand is. */

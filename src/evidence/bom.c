@@ -10,7 +10,6 @@
 
 #include <string.h>
 
-#include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 

@@ -7,7 +7,6 @@
 
 #include "crypto/hash.h"
 #include "evo/answer_cache_int.h"
-#include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/num.h"

@@ -13,7 +13,6 @@
 #include "la/philox.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/num.h"
 
 #define TWO_PI 0x1.921fb54442d18p+2
 /* Words of a counter that are not a candidate's. */

@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "util/alloc.h"
 #include "util/fail.h"
 
 #define BODY_MAX_BYTES ((size_t)16 << 20)

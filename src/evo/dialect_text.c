@@ -15,7 +15,6 @@
 #include <string.h>
 
 #include "evo/dialect_parts.h"
-#include "util/alloc.h"
 #include "util/fail.h"
 #include "util/str.h"
 

@@ -13,7 +13,6 @@
 #include "json/json.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/num.h"
 #include "util/str.h"
 
 #define BITS_BYTES 8

@@ -9,7 +9,6 @@
 
 #include "evo/cma.h"
 #include "evo/pool.h"
-#include "la/fixmath.h"
 #include "util/fail.h"
 
 #define MAX_VARIABLES (WW_POOL_MAX_MEMBERS + WW_POOL_FEATURES)

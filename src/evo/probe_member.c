@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "crypto/hash.h"
-#include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
 

@@ -10,7 +10,6 @@
 
 #include "evo/collect.h"
 #include "evo/pool.h"
-#include "util/alloc.h"
 #include "util/fail.h"
 
 static const char *const strings[] = {

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "la/fixmath.h"
-#include "util/alloc.h"
 #include "util/fail.h"
 #include "util/str.h"
 

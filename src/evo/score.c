@@ -9,7 +9,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "la/fixmath.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 

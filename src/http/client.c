@@ -17,7 +17,6 @@
 #include "http/libcurl.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/num.h"
 #include "util/str.h"
 
 #define DEFAULT_MAX_BYTES ((size_t)64 << 20)

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "util/clones.h"
-#include "util/fail.h"
 
 #define PI 0x1.921fb54442d18p+1
 #define HALF_PI 0x1.921fb54442d18p+0

@@ -13,7 +13,6 @@
 #include "la/la_int.h"
 #include "la/openblas.h"
 #include "util/alloc.h"
-#include "util/num.h"
 
 #define BLOCK 64 /* columns that LAPACK works on at once; only speed depends on it */
 

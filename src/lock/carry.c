@@ -11,7 +11,6 @@
 #include "model/shape.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/num.h"
 
 static uint64_t product(const struct ww_tensor *t, unsigned from)
 {

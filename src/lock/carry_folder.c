@@ -14,7 +14,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
-#include "util/num.h"
 
 #define SCHEMA "weightward.adapter-lock/1"
 #define EVIDENCE_BYTES (UINT64_C(1) << 20)

@@ -11,7 +11,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
-#include "util/num.h"
 #include "util/str.h"
 
 /* A head that the base has not stored moves as the embedding that it is. */

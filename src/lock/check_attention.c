@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "arch/core.h"
-#include "lock/activation.h"
 #include "lock/axis_map.h"
 #include "lock/check_mix.h"
 #include "lock/check_parts.h"

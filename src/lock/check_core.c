@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "arch/core.h"
-#include "lock/activation.h"
 #include "lock/check_parts.h"
 #include "util/fail.h"
 

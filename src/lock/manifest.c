@@ -14,7 +14,6 @@
 #include "crypto/base64.h"
 #include "lock/draw.h"
 #include "lock/residual_file.h"
-#include "util/alloc.h"
 #include "util/fail.h"
 #include "util/str.h"
 

@@ -10,7 +10,6 @@
 
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/num.h"
 
 #define SHORT_ROW_BYTES 512
 #define MAX_FOLDED_COLS (UINT64_C(1) << 20)

@@ -11,7 +11,6 @@
 #include "merge/pass.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/num.h"
 
 #define WINDOW 8u
 #define MOST_BYTES ((uint64_t)768 << 20)

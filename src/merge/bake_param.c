@@ -14,7 +14,6 @@
 #include "model/config.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/num.h"
 #include "util/str.h"
 
 #define WRAP ".base_layer"

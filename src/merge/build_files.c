@@ -14,7 +14,6 @@
 #include "model/st_write.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/num.h"
 
 #define INDEX_FILE "model.safetensors.index.json"
 #define ONE_FILE "model.safetensors"

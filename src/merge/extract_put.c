@@ -8,7 +8,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
-#include "util/num.h"
 
 /* One more float32 tensor: one of the model's, or (WW_NONE) one whose values are appended
  * next; takes the name. */

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "util/fail.h"
-#include "util/num.h"
 
 struct walk {
     const uint8_t *text;

@@ -11,7 +11,6 @@
 #include "merge/tilesum.h"
 #include "merge/weighted.h"
 #include "util/alloc.h"
-#include "util/num.h"
 
 struct gram_state {
     struct ww_tilesum sums;

@@ -12,7 +12,6 @@
 #include "la/la.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/num.h"
 
 #define OVERSAMPLE 20
 #define POWER_STEPS 2

@@ -12,7 +12,6 @@
 #include "crypto/hash.h"
 #include "la/philox.h"
 #include "util/clones.h"
-#include "util/fail.h"
 #include "util/num.h"
 
 #define LABEL "weightward merge mask v1"

@@ -18,7 +18,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
-#include "util/num.h"
 
 #define DEFAULT_MEMORY ((uint64_t)256 << 20)
 #define COPY_STEP ((uint64_t)64 << 10)

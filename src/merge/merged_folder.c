@@ -14,7 +14,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
-#include "util/num.h"
 
 /* The record of the merge that was locked. */
 static enum ww_err read_set_aside(struct ww_merged *m, struct ww_error *err)

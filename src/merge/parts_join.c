@@ -13,7 +13,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
-#include "util/num.h"
 
 struct join {
     const struct ww_work *work;

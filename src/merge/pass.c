@@ -10,7 +10,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
 

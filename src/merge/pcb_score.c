@@ -16,7 +16,6 @@
 #include "la/fixmath.h"
 #include "merge/weighted.h"
 #include "util/clones.h"
-#include "util/num.h"
 
 #define NEAR 1e-5
 #define LEAST DBL_MIN

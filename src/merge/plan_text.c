@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "merge/lora_job.h"
-#include "util/alloc.h"
 #include "util/fail.h"
 
 #define MAX_TEXT_BYTES ((size_t)512 << 20)

@@ -13,7 +13,6 @@
 
 #include "merge/rowsettle.h"
 #include "util/clones.h"
-#include "util/num.h"
 
 /* Bins of 1/32 of an octave, from the largest key down, each one for its lowest key and
  * one for the others: differences of 16-bit floats are few, and most of them are such

@@ -11,7 +11,6 @@
 #include <time.h>
 
 #include "merge/build.h"
-#include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
 #include "util/str.h"

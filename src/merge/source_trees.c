@@ -7,7 +7,6 @@
 
 #include "merge/merge_work.h"
 #include "stream/tree.h"
-#include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
 

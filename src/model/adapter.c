@@ -17,7 +17,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
-#include "util/num.h"
 #include "util/str.h"
 
 #define MAX_READ_BYTES (UINT64_C(1) << 30)

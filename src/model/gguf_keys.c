@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "model/gguf_read.h"
-#include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
 #include "util/str.h"

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "util/fail.h"
-#include "util/num.h"
 
 #define VERSION 3
 #define TYPE_U32 4

@@ -19,7 +19,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
-#include "util/num.h"
 #include "util/reader.h"
 
 #define MAX_TENSORS (4 * WW_ST_MAX_TENSORS) /* of all files together */

@@ -14,7 +14,6 @@
 #include "model/st_text.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/num.h"
 #include "util/str.h"
 
 #define FIRST_CAPACITY 64

@@ -10,7 +10,6 @@
 
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/num.h"
 #include "util/str.h"
 #include "util/utc.h"
 

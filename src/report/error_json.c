@@ -4,7 +4,6 @@
 
 #include <stdio.h>
 
-#include "util/alloc.h"
 #include "util/fail.h"
 #include "weightward/report.h"
 

@@ -12,7 +12,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
-#include "util/num.h"
 #include "weightward/seal.h"
 
 #define PROGRESS_BYTES ((uint64_t)64 << 20)

@@ -9,7 +9,6 @@
 #include "seal/seal_job.h"
 #include "seal/sealed_folder.h"
 #include "sign/statement.h"
-#include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/str.h"

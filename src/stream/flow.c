@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "stream/engine.h"
-#include "util/fail.h"
 #include "util/num.h"
 
 static void load_line_up(struct ww_engine *e, struct ww_load *load);

@@ -19,7 +19,6 @@
 #include "sign/verify.h"
 #include "stream/out.h"
 #include "util/alloc.h"
-#include "util/beneath.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "weightward/guard.h"

@@ -13,7 +13,6 @@
 #include "sign/oms.h"
 #include "sign/statement.h"
 #include "trust/verdict.h"
-#include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/str.h"

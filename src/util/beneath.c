@@ -18,7 +18,6 @@
 #include <unistd.h>
 
 #include "util/alloc.h"
-#include "util/fail.h"
 
 #define MAX_FOLDERS 64
 #define MAX_LINKS 40 /* as the kernel's own limit */

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "util/alloc.h"
-#include "util/beneath.h"
 #include "util/fail.h"
 #include "util/fs.h"
 

@@ -5,8 +5,6 @@
 #include "crypto/lockkey.h"
 #include "crypto/recipient.h"
 #include "crypto/sealed_layout.h"
-#include "util/alloc.h"
-#include "util/num.h"
 
 static const struct ww_argon2_cost cheap = {1, 8};
 

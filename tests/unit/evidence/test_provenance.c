@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "evidence/provenance.h"
 
-#include "util/alloc.h"
 #include "util/fail.h"
 #include "util/str.h"
 #include "ww_test.h"

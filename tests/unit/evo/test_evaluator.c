@@ -5,7 +5,6 @@
 #include <stdio.h>
 
 #include "evo/evaluator.h"
-#include "util/alloc.h"
 #include "util/fs.h"
 
 static struct ww_error err;

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "crypto/signkey.h"
-#include "util/alloc.h"
 #include "util/fs.h"
 #include "ww_changes.h"
 #include "ww_test.h"

@@ -2,7 +2,6 @@
 #include "merge/extract_write.h"
 
 #include "model/adapter.h"
-#include "util/alloc.h"
 #include "util/fault.h"
 #include "ww_test.h"
 

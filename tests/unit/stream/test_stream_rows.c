@@ -6,7 +6,6 @@
 #include <sys/mman.h>
 
 #include "stream/stream.h"
-#include "util/alloc.h"
 
 /* out[i] = in[i % source_row_bytes] + row, so that a row read from elsewhere shows. */
 struct stretch {
