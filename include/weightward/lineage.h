@@ -284,6 +284,8 @@ struct ww_replay_report {
     size_t n_controls;
     char *base;       /* folder of the recipe's; NULL: it has none */
     bool drawn;       /* masks by chance take part: another program's bits are others */
+    char *apart;      /* how the suspect differs from what such masks leave when they are
+                         drawn anew, one sentence; NULL: it does not, or none are */
     bool supports;    /* match >= 0.99, and every control misses ten times as many bits */
     uint64_t tensors; /* replayed */
     uint64_t tensors_fit; /* of the suspect, not replayed */

@@ -94,21 +94,21 @@ static enum ww_err replay(struct ww_agreeing *a, struct ww_error *err)
                 1 - without->match > WW_REPLAY_TIMES_WORSE * (1 - r->replay.match);
         }
     }
-    if (!rc && r->replay.supports) {
+    if (!rc && (r->replay.supports || r->replay.drawn)) {
         rc = covers_most(a, &most, err);
     }
     if (rc) {
         return rc;
     }
-    if (r->replay.drawn && !r->replay.supports) {
-        return ww_agree_drawn(a, err);
-    }
     if (!most) {
         return ww_agree_conclude(
             a, WW_LINEAGE_UNTOLD,
-            "the recipe gives the bits that it makes, and makes fewer than half "
-            "of the suspect's tensors in their names, shapes and dtypes",
+            "the recipe makes fewer than half of the suspect's tensors in their names, "
+            "shapes and dtypes",
             err);
+    }
+    if (r->replay.drawn && !r->replay.supports) {
+        return ww_agree_drawn(a, err);
     }
     return r->replay.supports
                ? ww_agree_conclude(a, WW_LINEAGE_AGREES,

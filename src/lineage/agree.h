@@ -23,7 +23,8 @@ enum ww_err ww_agree_add(struct ww_agreeing *a, const char *name, bool found,
 /** The models of a card, decomposed beside the candidates that nobody declared. */
 enum ww_err ww_agree_card(struct ww_agreeing *a, struct ww_error *err) WW_MUST_USE;
 /** The same of a recipe that was replayed and whose bits say nothing, as its masks are
- *  drawn by chance: its sources are in report->declared, in the order of the replay. */
+ *  drawn by chance, and what these leave when they are drawn anew: its sources are in
+ *  report->declared, in the order of the replay. */
 enum ww_err ww_agree_drawn(struct ww_agreeing *a, struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -198,6 +198,12 @@ static enum ww_err judge(struct ww_agreeing *a, size_t n_declared, struct ww_err
                                     "the weights support every declared source", err);
 }
 
+/* Suspect and base have rows to compare, and these tell of no common root. */
+static bool has_no_root(const struct ww_decompose_report *d)
+{
+    return d->root.layers && d->root.log10_p > ROOT_SHARED;
+}
+
 static enum ww_err decompose(struct ww_agreeing *a, struct looking *l,
                              struct ww_error *err)
 {
@@ -217,7 +223,7 @@ static enum ww_err decompose(struct ww_agreeing *a, struct looking *l,
     if (rc) {
         return rc;
     }
-    if (d->root.layers && d->root.log10_p > ROOT_SHARED) {
+    if (has_no_root(d)) {
         return ww_agree_conclude(a, WW_LINEAGE_UNTOLD,
                                  "the weights show no root in common with the base; "
                                  "neurons may have been moved",
@@ -258,7 +264,28 @@ enum ww_err ww_agree_card(struct ww_agreeing *a, struct ww_error *err)
     return decompose(a, &l, err);
 }
 
-enum ww_err ww_agree_drawn(struct ww_agreeing *a, struct ww_error *err)
+/* Shares say which sources went in; what masks drawn anew leave says the rest: weights,
+ * densities, the method, the base. */
+static enum ww_err hold_against_draw(struct ww_agreeing *a, struct ww_error *err)
+{
+    const struct ww_verify_lineage_report *r = a->report;
+
+    if (r->agreement == WW_LINEAGE_DISAGREES || has_no_root(&r->decompose)) {
+        return WW_OK;
+    }
+    if (r->replay.apart) {
+        return ww_agree_conclude(a, WW_LINEAGE_DISAGREES, r->replay.apart, err);
+    }
+    return r->agreement == WW_LINEAGE_AGREES
+               ? ww_agree_conclude(
+                     a, WW_LINEAGE_AGREES,
+                     "the weights support every declared source, and are as "
+                     "the recipe's masks leave them when they are drawn anew",
+                     err)
+               : WW_OK;
+}
+
+static enum ww_err look_for_sources(struct ww_agreeing *a, struct ww_error *err)
 {
     struct ww_verify_lineage_report *r = a->report;
     struct looking l = {.base = r->replay.base};
@@ -282,4 +309,11 @@ enum ww_err ww_agree_drawn(struct ww_agreeing *a, struct ww_error *err)
     }
     add_candidates(a, &l);
     return decompose(a, &l, err);
+}
+
+enum ww_err ww_agree_drawn(struct ww_agreeing *a, struct ww_error *err)
+{
+    const enum ww_err rc = look_for_sources(a, err);
+
+    return rc ? rc : hold_against_draw(a, err);
 }

@@ -129,6 +129,20 @@ static void try_arithmetics(struct room *r, const struct ww_merge_tensor *t,
     }
 }
 
+/* The suspect beside what the recipe draws. */
+static void look_at_draw(const struct matching *m, const struct room *r, uint32_t tensor,
+                         size_t n)
+{
+    const struct ww_merge_tensor *t = &m->job->plan->tensors[tensor];
+
+    if (m->job->drawn && t->base && readable(t) &&
+        ww_predictor_has(m->job->predictors[0], tensor)) {
+        ww_drawn_add(&m->job->drawn[tensor], m->job->dtypes[tensor], r->suspect,
+                     r->engine, r->inputs + (size_t)t->n_sources * BLOCK, r->inputs,
+                     BLOCK, r->moved, n);
+    }
+}
+
 /* A sort that is not stable decides which of equal elements are kept: where that changes
  * the bits, nothing can be told. */
 static enum ww_err pass_ties(const struct matching *m, struct room *r, uint32_t tensor,
@@ -196,6 +210,9 @@ static enum ww_err match_block(const struct matching *m, struct room *r, uint32_
             rc ? 0 : count_same(r, r->suspect, out, size, n);
     }
     to->fits[0] += moved;
+    if (!rc) {
+        look_at_draw(m, r, tensor, n);
+    }
     if (!rc && job->peer && ww_predictor_has(job->peer, tensor)) {
         rc = ww_predictor_read(job->peer, tensor, first, n, r->predicted, err);
         to->same[WW_ARITHMETIC_PEER] +=

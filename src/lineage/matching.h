@@ -4,6 +4,7 @@
 #define WW_LINEAGE_MATCHING_H
 
 #include "lineage/arithmetic.h"
+#include "lineage/drawn.h"
 #include "merge/predict.h"
 
 #define WW_MATCH_MOST 64 /* predictors of one reading */
@@ -20,6 +21,8 @@ struct ww_match_job {
     const uint32_t
         *tensor; /* per tensor of the plan: the suspect's; WW_NONE: not compared */
     const enum ww_dtype *dtypes; /* per tensor of the plan: in which bits are compared */
+    struct ww_drawn *drawn;      /* per tensor of the plan: beside what predictor 0 draws;
+                                    NULL:      nothing is */
     const char *phase;
     const struct ww_run_options *run;
 };

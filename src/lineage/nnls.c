@@ -161,3 +161,24 @@ bool ww_inverse_diagonal(const double *xx, unsigned k_row, unsigned k, const boo
     }
     return true;
 }
+
+bool ww_inverse_row(const double *xx, unsigned k_row, unsigned k, const bool *active,
+                    unsigned i, double *out)
+{
+    struct active act;
+    double b[MAX_K] = {0};
+
+    memset(out, 0, k * sizeof(*out));
+    gather(active, k, &act);
+    if (!active[i] || !factorise(xx, k_row, &act)) {
+        return false;
+    }
+    for (unsigned m = 0; m < act.n; m++) {
+        b[m] = act.index[m] == i;
+    }
+    substitute(&act, b);
+    for (unsigned m = 0; m < act.n; m++) {
+        out[act.index[m]] = b[m];
+    }
+    return true;
+}

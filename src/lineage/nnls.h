@@ -13,6 +13,10 @@
 void ww_nnls(const double *xx, unsigned k_row, const double *xy, unsigned k,
              const bool *use, double *a);
 
+/** Row i of the inverse of xx restricted to the active columns, 0 elsewhere; false when
+ *  that is singular or has no such row. */
+bool ww_inverse_row(const double *xx, unsigned k_row, unsigned k, const bool *active,
+                    unsigned i, double *out);
 /** Diagonal of the inverse of xx restricted to the active columns, 0 elsewhere; false
  * when it is singular. */
 bool ww_inverse_diagonal(const double *xx, unsigned k_row, unsigned k, const bool *active,

@@ -66,7 +66,8 @@ static bool uses(const struct ww_merge_plan *plan, const char *const *names, siz
 /* Does a selection by rank decide about elements? */
 static bool has_cuts(const struct ww_merge_plan *plan)
 {
-    static const char *const names[] = {"ties", "breadcrumbs", "breadcrumbs_ties", "sce"};
+    static const char *const names[] = {"ties", "breadcrumbs", "breadcrumbs_ties", "sce",
+                                        "arcee_fusion"};
 
     return uses(plan, names, WW_LEN(names));
 }
@@ -176,6 +177,7 @@ enum ww_err ww_replay_run_batch(struct ww_replaying *r, size_t *at, struct ww_er
                                .tensor = r->tensor,
                                .dtypes = r->dtypes,
                                .peer = first ? r->peer : NULL,
+                               .drawn = first ? r->drawn : NULL,
                                .arithmetics = first,
                                .phase = "replay",
                                .run = &r->options->run};
@@ -199,4 +201,30 @@ enum ww_err ww_replay_run_batch(struct ww_replaying *r, size_t *at, struct ww_er
     ww_replay_drop_controls(r);
     ww_matches_release(&later);
     return rc;
+}
+
+enum ww_err ww_replay_open_drawn(struct ww_replaying *r, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (!r->report->drawn) {
+        return WW_OK;
+    }
+    r->drawn = ww_calloc(r->plan.n_tensors + (size_t)1, sizeof(*r->drawn));
+    if (!r->drawn) {
+        return WW_FAIL_MEMORY(err, "a comparison with masks drawn anew");
+    }
+    for (uint32_t t = 0; t < r->plan.n_tensors && !rc; t++) {
+        rc = ww_drawn_init(&r->drawn[t], r->plan.tensors[t].n_sources, err);
+    }
+    return rc;
+}
+
+void ww_replay_close_drawn(struct ww_replaying *r)
+{
+    for (uint32_t t = 0; r->drawn && t < r->plan.n_tensors; t++) {
+        ww_drawn_release(&r->drawn[t]);
+    }
+    ww_free(r->drawn);
+    r->drawn = NULL;
 }

@@ -99,6 +99,10 @@ enum ww_err ww_replay_judge(struct ww_replaying *r, struct ww_error *err)
         report->supports &=
             1 - report->controls[c].match > WW_REPLAY_TIMES_WORSE * (1 - report->match);
     }
+    if (!rc && r->drawn && !report->supports) {
+        rc = ww_drawn_judge(r->drawn, &r->plan, ww_recipe_view_recipe(&r->view),
+                            &report->apart, err);
+    }
     if (!rc && sum.moved == 0) {
         rc =
             ww_strlist_add(&r->warnings,

@@ -112,6 +112,9 @@ static enum ww_err compare(struct ww_replaying *r, struct ww_error *err)
         rc = ww_replay_list_controls(r, err);
     }
     if (!rc) {
+        rc = ww_replay_open_drawn(r, err);
+    }
+    if (!rc) {
         rc = ww_replay_predict(r, err);
     }
     do {
@@ -128,6 +131,7 @@ static enum ww_err compare(struct ww_replaying *r, struct ww_error *err)
 
 static void release(struct ww_replaying *r)
 {
+    ww_replay_close_drawn(r);
     ww_matches_release(&r->matches);
     ww_disguise_release(&r->disguise);
     ww_predictor_free(r->predictors[0]);
@@ -214,6 +218,7 @@ void ww_replay_report_release(struct ww_replay_report *report)
     ww_free(report->recipe);
     ww_free(report->method);
     ww_free(report->base);
+    ww_free(report->apart);
     ww_strlist_release(&warnings);
     memset(report, 0, sizeof(*report));
 }

@@ -27,6 +27,7 @@ struct ww_replaying {
     bool *half; /* per tensor of the suspect: it was fitted on; NULL: none was */
     uint32_t *tensor;
     enum ww_dtype *dtypes;
+    struct ww_drawn *drawn; /* [plan.n_tensors]; NULL: no masks are drawn */
     struct ww_matches matches;
     struct ww_strlist warnings;
 };
@@ -45,6 +46,10 @@ enum ww_err ww_replay_predict(struct ww_replaying *r, struct ww_error *err) WW_M
 enum ww_err ww_replay_run_batch(struct ww_replaying *r, size_t *at,
                                 struct ww_error *err) WW_MUST_USE;
 void ww_replay_drop_controls(struct ww_replaying *r);
+/** Room for the sums beside a draw, where masks are drawn. */
+enum ww_err ww_replay_open_drawn(struct ww_replaying *r,
+                                 struct ww_error *err) WW_MUST_USE;
+void ww_replay_close_drawn(struct ww_replaying *r);
 /** The match, its interval, and whether it supports the recipe. */
 enum ww_err ww_replay_judge(struct ww_replaying *r, struct ww_error *err) WW_MUST_USE;
 

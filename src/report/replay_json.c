@@ -46,6 +46,9 @@ void ww_object_replay(struct ww_jw *w, const struct ww_replay_report *report)
     ww_jw_ku64(w, "tensors_fit", report->tensors_fit);
     ww_jw_ku64(w, "moved", report->moved);
     ww_jw_ku64(w, "undecided", report->undecided);
+    if (report->drawn) {
+        ww_jw_kstr(w, "apart", report->apart);
+    }
     ww_jw_kstr(w, "status", report->confirmatory ? "confirmatory" : "exploratory");
     ww_jw_ku64(w, "bytes_read", report->run.bytes_read);
     ww_jw_kdouble(w, "seconds", report->run.seconds);

@@ -120,15 +120,30 @@ EOF
     [[ $output == "COULD NOT TELL: "*"quantised copy"* ]]
 }
 
-@test "a recipe that draws its elements by chance is held against the sources' shares" {
+@test "a recipe that draws its elements by chance is held against a draw" {
     merged
-    sed -e 's/task_arithmetic/dare_linear/' -e 's/weight: 0.*}/weight: 0.5, density: 0.5}/' recipe.yml >drawn.yml
+    sed -e 's/task_arithmetic/dare_linear/' -e 's/}$/, density: 0.5}/' recipe.yml >drawn.yml
     "$WW" merge drawn.yml drawn --seed 5 -q
     "$WW" lineage verify drawn -q --json | jq -e '.agrees and .drawn and .match < 0.9 and
-        (.declared | all(.observed and .share > 0.45))'
+        (.declared | all(.observed and .share > 0.2))'
+    while IFS='|' read -r wrong word; do
+        sed "$wrong" drawn.yml >wrong.yml
+        run -1 "$WW" lineage replay drawn --recipe wrong.yml -q
+        [[ $output == *"no such draw: "*"$word"* ]]
+    done <<EOF
+s/0.25/0.35/|the share of '$family/expert-caesar' is 0.2
+s/0.25/0.61/;s/0.6,/0.25,/|the share of '$family/expert-rev' is 0.5
+s/0.5}/0.6}/|of the elements left the base
+s/dare_linear/della_linear/|another density or method
+s,base_model: .*/base,base_model: $family/expert-rev,|
+EOF
     # Of two sources it names one.
-    sed '/expert-caesar/,+1d' drawn.yml >suspect/mergekit_config.yml
-    run -1 "$WW" lineage verify suspect -q --candidate "$family/expert-caesar"
+    chmod -R u+w drawn
+    sed '/expert-caesar/,+1d' drawn.yml >drawn/mergekit_config.yml
+    run -1 "$WW" lineage verify drawn -q
+    [[ $output == "DISAGREES: the share of"* ]]
+    run -1 "$WW" lineage verify drawn -q --candidate "$family/expert-caesar"
+    [[ $output == *"'$family/expert-caesar' is not declared"* ]]
 }
 
 @test "what is not here or not declared could not be told" {

@@ -45,6 +45,11 @@ static void tell(const struct ww_replay_report *report, const char *suspect)
     for (size_t i = 0; i < report->n_controls; i++) {
         tell_control(&report->controls[i]);
     }
+    if (report->drawn && !report->supports) {
+        printf("its elements are drawn by chance, and the suspect %s%s\n",
+               report->apart ? "is no such draw: " : "may be such a draw",
+               report->apart ? report->apart : "");
+    }
     if (report->inferred && report->recipe) {
         printf("%s, from %llu tensors that are not counted:\n%s",
                report->nearest ? "nearest recipe, not to be taken for the suspect's"

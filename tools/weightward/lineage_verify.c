@@ -61,7 +61,7 @@ static int tell(const struct ww_verify_lineage_report *report)
     }
     if (report->replay.drawn && report->has_decompose) {
         printf("  its elements are drawn by chance: no bits were compared, its sources "
-               "were looked for in the weights\n");
+               "were looked for in the weights, and these held against a draw\n");
     }
     for (size_t i = 0; i < report->n_undeclared; i++) {
         printf("  '%s' is not declared, and %s\n", report->undeclared[i],

@@ -77,6 +77,31 @@ static void solution_meets_the_conditions_of_kuhn_and_tucker(void **state)
     assert_true(zeros > 300);
 }
 
+static void row_of_the_inverse_is_one(void **state)
+{
+    (void)state;
+    const bool active[4] = {true, true, false, true};
+    uint64_t seed = 9;
+    double xx[16];
+    double xy[4];
+    double row[4];
+    random_problem(&seed, 4, xx, xy);
+    for (unsigned i = 0; i < 4; i++) {
+        if (!active[i]) {
+            assert_false(ww_inverse_row(xx, 4, 4, active, i, row));
+            continue;
+        }
+        assert_true(ww_inverse_row(xx, 4, 4, active, i, row));
+        for (unsigned j = 0; j < 4; j++) {
+            double sum = 0;
+            for (unsigned k = 0; k < 4; k++) {
+                sum += row[k] * xx[k * 4 + j];
+            }
+            assert_true(!active[j] || fabs(sum - (i == j)) < 1e-9);
+        }
+    }
+}
+
 static void column_that_is_not_used_stays_zero(void **state)
 {
     (void)state;
@@ -118,6 +143,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(solution_meets_the_conditions_of_kuhn_and_tucker),
+        cmocka_unit_test(row_of_the_inverse_is_one),
         cmocka_unit_test(column_that_is_not_used_stays_zero),
         cmocka_unit_test(singular_system_ends_with_one_of_its_columns),
         cmocka_unit_test(inverse_diagonal_is_that_of_the_active_part),
