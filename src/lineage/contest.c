@@ -236,11 +236,12 @@ static bool weighs_all(const struct ww_contesting *c, const struct ww_sketch *sk
            sketch->models == c->ask->sources;
 }
 
-/* Of models that are alike SLERP's arithmetic decides more bits than its angle does. */
+/* Of models that are alike SLERP's arithmetic decides more bits than its angle does, and
+ * arcee fusion's which elements are taken. */
 static struct look look_at(const struct ww_contesting *c, const struct ww_sketch *sketch,
                            bool cuts)
 {
-    const bool all = cuts || c->cuts;
+    const bool all = cuts || c->cuts || strcmp(sketch->method, "arcee_fusion") == 0;
 
     return (struct look){all, all || strcmp(sketch->method, "slerp") == 0};
 }
@@ -290,7 +291,7 @@ void ww_contest_close(struct ww_contesting *c, const char *method, bool gradient
         c->out->method = method;
         c->out->gradient = gradient;
         c->out->match = trial->match;
-        c->out->scaled = false;
+        c->out->scaled = c->out->summed = false;
         memcpy(c->out->idle, trial->idle, sizeof(trial->idle));
         trial->text = NULL;
     }
@@ -328,6 +329,20 @@ static bool even(const struct ww_contest_ask *ask)
     return true;
 }
 
+/* Weights that give the bits are told beside the shares. */
+static enum ww_err enter_sum(struct ww_contesting *c, const struct ww_sketch *s,
+                             struct ww_error *err)
+{
+    const double before = c->out->match;
+    const enum ww_err rc = ww_contest_enter(c, s, err);
+
+    if (!rc && c->out->match > before) {
+        c->out->summed = true;
+        memcpy(c->out->weights, s->weights, c->ask->n * sizeof(*s->weights));
+    }
+    return rc;
+}
+
 static enum ww_err try_weights(struct ww_contesting *c, struct ww_sketch *s,
                                struct ww_error *err)
 {
@@ -336,11 +351,11 @@ static enum ww_err try_weights(struct ww_contesting *c, struct ww_sketch *s,
     if (fabs(sum_of(c->ask) - 1) < WW_CONTEST_EVEN) {
         s->method = "linear";
         s->base = NULL;
-        rc = ww_contest_enter(c, s, err);
+        rc = enter_sum(c, s, err);
         s->base = c->sketch.base;
     }
     s->method = "task_arithmetic";
-    return rc ? rc : ww_contest_enter(c, s, err);
+    return rc ? rc : enter_sum(c, s, err);
 }
 
 /* Sums with the weights that were found, then with shorter ones: a weight near 1 leaves
@@ -359,8 +374,7 @@ static enum ww_err try_sums(struct ww_contesting *c, struct ww_error *err)
         s.weights[i] = ww_sketch_shortest(c->ask->shares[i], NEAR_ONE);
         shorter |= s.weights[i] != c->ask->shares[i];
     }
-    return rc || !shorter || c->out->match >= WW_CONTEST_AGREED ? rc
-                                                                : try_weights(c, &s, err);
+    return rc || !shorter || c->out->match >= ALL_BITS ? rc : try_weights(c, &s, err);
 }
 
 /* Without a base it is SLERP, whose bits it has to have to be listed. */

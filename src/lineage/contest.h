@@ -45,6 +45,7 @@ struct ww_contest {
         *equals[WW_CONTEST_MOST + 1]; /* methods that match as well; ends with NULL */
     /* A sum without the base, whose weights are no shares of a sum with it: */
     bool scaled;
+    bool summed;                    /* a sum gives most bits, by these weights */
     double weights[WW_SKETCH_MOST]; /* [n] of the sources asked for, */
     double within[WW_SKETCH_MOST];  /* and to either side what gives the bits as well */
     bool idle[WW_SKETCH_MOST]; /* [n] of those asked for: it has a weight of nothing */

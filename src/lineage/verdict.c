@@ -95,6 +95,22 @@ static void take_weights(struct ww_decompose_report *r, const struct ww_contest 
     }
 }
 
+/* Rounding moves a share near 1 by more than its interval says; the bits do not. */
+static void hold_weights(struct ww_decompose_report *r, const struct ww_contest *contest)
+{
+    size_t at = 0;
+
+    for (size_t i = 0; i < r->n_sources; i++) {
+        struct ww_lineage_source *s = &r->sources[i];
+        const double weight = s->included ? contest->weights[at++] : 0;
+        if (s->included && (weight < s->low || weight > s->high)) {
+            s->share = s->recipe = weight;
+            s->low = fmin(s->low, weight);
+            s->high = fmax(s->high, weight);
+        }
+    }
+}
+
 static void set_winner(struct ww_decompose_report *r, const struct ww_contest *contest)
 {
     double sum = 0;
@@ -102,6 +118,8 @@ static void set_winner(struct ww_decompose_report *r, const struct ww_contest *c
 
     if (contest->scaled) {
         take_weights(r, contest);
+    } else if (contest->summed) {
+        hold_weights(r, contest);
     }
     r->method = contest->method;
     r->nearest = false;

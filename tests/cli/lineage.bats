@@ -310,7 +310,8 @@ EOF
     "$WW" merge near.yml near -q
     "$WW" lineage decompose near --base "$family/base" --candidate "$family/expert-rev" \
         --candidate "$family/expert-caesar" --json -q |
-        jq -e '.method.best == "task_arithmetic" and .method.match > 0.999'
+        jq -e '.method.best == "task_arithmetic" and .method.match > 0.999 and
+            (.sources[0] | (.share - 1.02 | fabs) < 1e-9 and .interval[1] >= 1.0199999)'
 }
 
 @test "weights of a selection in thousandths come out of float16" {

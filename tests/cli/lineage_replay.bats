@@ -40,6 +40,19 @@ load recipes
            (.recipe | test("density: 0.6"))' answer
 }
 
+@test "elements that arcee fusion takes or leaves by a rounding are not counted" {
+    cat >recipe.yml <<EOF
+merge_method: arcee_fusion
+base_model: $family/expert-rev
+models: [{model: $family/expert-caesar}]
+dtype: float32
+out_dtype: bfloat16
+EOF
+    "$WW" merge recipe.yml suspect -q
+    "$WW" lineage replay suspect --recipe recipe.yml --json -q >answer
+    jq -e ".match == 1 and .undecided > 0 and .undecided < 0.1 * .moved" answer
+}
+
 @test "SLERP is told from a sum" {
     cat >recipe.yml <<EOF
 merge_method: slerp
