@@ -17,6 +17,7 @@
 #define TURNS 2       /* of looks at weights that sum to 1 */
 #define SCALED 0.005  /* by which a scale differs from 1 */
 #define WORTH 0.1     /* match from which a number is searched */
+#define NEARLY 0.8    /* and from which it is worth thousandths */
 #define NEARSWAP 1e-5 /* the smallest threshold that is tried, */
 #define DECADES 4     /* and how far they go */
 #define FEW 8         /* sources whose weights are moved against each other */
@@ -105,7 +106,8 @@ static enum ww_err find_number(struct ww_contesting *c, struct number *n,
     return rc;
 }
 
-/* The same of weights, in hundredths. */
+/* The same of weights, in hundredths, then in thousandths where most of the bits come
+ * out. */
 static enum ww_err find_weights(struct ww_contesting *c, struct ww_sketch *s,
                                 struct ww_error *err)
 {
@@ -118,6 +120,9 @@ static enum ww_err find_weights(struct ww_contesting *c, struct ww_sketch *s,
     rc = ww_contest_try(c, s, false, &look, err);
     if (!rc && look.match > WORTH) {
         rc = ww_contest_refine(c, s, &look, err);
+    }
+    if (!rc && look.match > NEARLY && look.match < WW_CONTEST_AGREED && s->n <= FEW) {
+        rc = ww_contest_settle(c, s, NULL, &look, err);
     }
     c->room = room;
     if (!rc && look.match > WORTH) {

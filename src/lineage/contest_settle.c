@@ -31,7 +31,7 @@ static void list_numbers(struct settling *k, double *number)
     for (size_t i = 0; i < s->n && s->dense && s->densities_differ; i++) {
         k->numbers[k->n++] = &s->densities[i];
     }
-    if (!s->dense || !s->densities_differ) {
+    if (number && (!s->dense || !s->densities_differ)) {
         k->numbers[k->n++] = number;
     }
     for (size_t i = 0; i < s->n && s->weighted; i++) {

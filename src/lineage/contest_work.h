@@ -66,7 +66,8 @@ enum ww_err ww_contest_refine(struct ww_contesting *c, struct ww_sketch *sketch,
 enum ww_err ww_contest_search(struct ww_contesting *c, struct ww_sketch *sketch,
                               double *number, struct ww_trial *best,
                               struct ww_error *err) WW_MUST_USE;
-/** The same number and all others of a recipe that gives many bits, in thousandths. */
+/** The same number, if there is one, and all others of a recipe that gives many bits, in
+ *  thousandths. */
 enum ww_err ww_contest_settle(struct ww_contesting *c, struct ww_sketch *sketch,
                               double *number, struct ww_trial *best,
                               struct ww_error *err) WW_MUST_USE;

@@ -95,6 +95,12 @@ load recipes
     "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
         --candidate "$family/expert-caesar" -q >said
     grep -q '^method: multislerp; the best recipe gives 1.0000 of the bits of a sample' said
+    # Parts of their sum that are no hundredths.
+    recipe multislerp 0.33 0.52 | sed 's/, density: 0.6//' >recipe.yml
+    "$WW" merge recipe.yml other -q
+    "$WW" lineage decompose other --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --json -q |
+        jq -e '.method.best == "multislerp" and .method.match > 0.99'
 }
 
 @test "sources of SCE are found by the bits where a sum does not show them" {
