@@ -29,4 +29,12 @@ bool ww_philox_fast(void);
 void ww_philox_run_x86(const uint32_t key[2], uint64_t at, uint32_t source,
                        uint32_t which, size_t n, uint32_t *out);
 
+/** philox_512.c. The same with AVX-512. */
+bool ww_philox_wide(void);
+void ww_philox_run_512(const uint32_t key[2], uint64_t at, uint32_t source,
+                       uint32_t which, size_t n, uint32_t *out);
+/** Bit i of bits, from the lowest of a byte: is word i of the n runs up to last? */
+void ww_philox_below_512(const uint32_t key[2], uint64_t at, uint32_t source,
+                         uint32_t which, size_t n, uint32_t last, uint8_t *bits);
+
 #endif

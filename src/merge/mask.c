@@ -41,6 +41,10 @@ uint64_t ww_mask_key(const struct ww_merge_job *job)
 static void draw_runs(const uint32_t key[2], uint32_t source, uint64_t block, size_t n,
                       uint32_t *out)
 {
+    if (ww_philox_wide()) {
+        ww_philox_run_512(key, block, source, BY_PLACE, n, out);
+        return;
+    }
     if (ww_philox_fast()) {
         ww_philox_run_x86(key, block, source, BY_PLACE, n, out);
         return;
@@ -86,6 +90,19 @@ void ww_mask_draw(uint64_t key, uint32_t source, uint64_t first, size_t n,
         ww_philox(k, counter, words);
         out[i] = words[0];
     }
+}
+
+bool ww_mask_draw_bits(uint64_t key, uint32_t source, uint64_t first, size_t n,
+                       uint32_t last, uint8_t *bits)
+{
+    const uint32_t k[2] = {(uint32_t)key, (uint32_t)(key >> 32)};
+    const bool whole = first % 4 == 0 && n % RUN == 0;
+
+    if (!whole || !ww_philox_wide()) {
+        return false;
+    }
+    ww_philox_below_512(k, first / 4, source, BY_PLACE, n / RUN, last, bits);
+    return true;
 }
 
 static uint64_t mix(uint64_t z)

@@ -14,6 +14,10 @@ uint64_t ww_mask_key_of(uint64_t seed, const char *name);
  *  element, of its content) position does not enter. */
 void ww_mask_draw(uint64_t key, uint32_t source, uint64_t first, size_t n,
                   const uint64_t *hashes, uint32_t *out);
+/** Bit i of bits, from the lowest of a byte: is that of element first + i up to last? By
+ *  position. False, and nothing is done, where it is not faster so. */
+bool ww_mask_draw_bits(uint64_t key, uint32_t source, uint64_t first, size_t n,
+                       uint32_t last, uint8_t *bits);
 
 /** A hash of each element's values in all models: equal for x and -x, so that a locked
  *  model's elements have those of the unlocked. */

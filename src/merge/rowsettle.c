@@ -28,6 +28,9 @@ size_t ww_row_settle(const uint32_t *draws, size_t n, struct ww_row_limit below,
                      struct ww_row_limit above, uint8_t *scratch, uint8_t *keep,
                      uint32_t *open)
 {
+    if (ww_row_settle_wide()) {
+        return ww_row_settle_512(draws, n, below, above, keep, open);
+    }
     return ww_row_settle_fast()
                ? ww_row_settle_x86(draws, n, below, above, keep, open)
                : ww_row_settle_plain(draws, n, below, above, scratch, keep, open);

@@ -19,12 +19,15 @@ struct ww_row_limit {
 size_t ww_row_settle(const uint32_t *draws, size_t n, struct ww_row_limit below,
                      struct ww_row_limit above, uint8_t *scratch, uint8_t *keep,
                      uint32_t *open);
-/** The two ways it is done. */
+/** The three ways it is done. */
 size_t ww_row_settle_plain(const uint32_t *draws, size_t n, struct ww_row_limit below,
                            struct ww_row_limit above, uint8_t *scratch, uint8_t *keep,
                            uint32_t *open);
 bool ww_row_settle_fast(void);
 size_t ww_row_settle_x86(const uint32_t *draws, size_t n, struct ww_row_limit below,
+                         struct ww_row_limit above, uint8_t *keep, uint32_t *open);
+bool ww_row_settle_wide(void); /* with AVX-512 */
+size_t ww_row_settle_512(const uint32_t *draws, size_t n, struct ww_row_limit below,
                          struct ww_row_limit above, uint8_t *keep, uint32_t *open);
 
 #endif

@@ -57,6 +57,20 @@ ALWAYS size_t write_places(uint32_t set, uint32_t at, uint32_t *to)
     return n;
 }
 
+/* The last ones of a row, one by one. */
+static size_t rest(const uint32_t *draws, size_t i, size_t n, struct ww_row_limit below,
+                   struct ww_row_limit above, uint8_t *keep, uint32_t *open, size_t m)
+{
+    for (; i < n; i++) {
+        const bool kept = below.any && draws[i] <= below.last;
+        keep[i] = kept;
+        if (!kept && above.any && draws[i] <= above.last) {
+            open[m++] = (uint32_t)i;
+        }
+    }
+    return m;
+}
+
 TARGET size_t ww_row_settle_x86(const uint32_t *draws, size_t n,
                                 struct ww_row_limit below, struct ww_row_limit above,
                                 uint8_t *keep, uint32_t *open)
@@ -78,14 +92,45 @@ TARGET size_t ww_row_settle_x86(const uint32_t *draws, size_t n,
             (uint32_t)_mm256_movemask_epi8(_mm256_andnot_si256(kept, either)),
             (uint32_t)i, open + m);
     }
-    for (; i < n; i++) {
-        const bool kept = below.any && draws[i] <= below.last;
-        keep[i] = kept;
-        if (!kept && above.any && draws[i] <= above.last) {
-            open[m++] = (uint32_t)i;
-        }
+    return rest(draws, i, n, below, above, keep, open, m);
+}
+
+#define TARGET_512 __attribute__((target("avx512f,avx512bw,avx512vl,popcnt")))
+#define STEP_512 16u
+
+bool ww_row_settle_wide(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("popcnt");
+}
+
+/* Sixteen at a time: places are moved together by one instruction. Whole vectors are
+ * written, and there is room for as many places as draws were looked at. */
+TARGET_512 size_t ww_row_settle_512(const uint32_t *draws, size_t n,
+                                    struct ww_row_limit below, struct ww_row_limit above,
+                                    uint8_t *keep, uint32_t *open)
+{
+    const __m512i last = _mm512_set1_epi32((int)below.last);
+    const __m512i end = _mm512_set1_epi32((int)above.last);
+    const __m512i step = _mm512_set1_epi32(STEP_512);
+    __m512i place =
+        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    size_t m = 0;
+    size_t i = 0;
+
+    for (; i + STEP_512 <= n; i += STEP_512) {
+        const __m512i some = _mm512_loadu_si512(draws + i);
+        const __mmask16 kept =
+            _mm512_mask_cmple_epu32_mask((__mmask16)below.any, some, last);
+        const __mmask16 either =
+            _mm512_mask_cmple_epu32_mask((__mmask16)above.any, some, end);
+        const __mmask16 doubt = _kandn_mask16(kept, either);
+        _mm_storeu_si128((__m128i *)(void *)(keep + i), _mm_maskz_set1_epi8(kept, 1));
+        _mm512_storeu_si512(open + m, _mm512_maskz_compress_epi32(doubt, place));
+        m += (size_t)__builtin_popcount(doubt);
+        place = _mm512_add_epi32(place, step);
     }
-    return m;
+    return rest(draws, i, n, below, above, keep, open, m);
 }
 
 #else
@@ -100,6 +145,17 @@ size_t ww_row_settle_x86(const uint32_t *draws, size_t n, struct ww_row_limit be
 {
     (void)draws, (void)n, (void)below, (void)above, (void)keep, (void)open;
     return 0;
+}
+
+bool ww_row_settle_wide(void)
+{
+    return false;
+}
+
+size_t ww_row_settle_512(const uint32_t *draws, size_t n, struct ww_row_limit below,
+                         struct ww_row_limit above, uint8_t *keep, uint32_t *open)
+{
+    return ww_row_settle_x86(draws, n, below, above, keep, open);
 }
 
 #endif

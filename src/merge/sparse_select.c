@@ -236,8 +236,10 @@ static void select_stored(const struct ww_merge_job *job, const struct ww_merge_
         return;
     }
     if (f->keep == WW_KEEP_RANDOM) {
-        draw(job, b, source, r);
-        ww_stored_drawn(r->draws, last_draw(s), b->n, bits);
+        if (!ww_mask_draw_bits(f->key, source, b->first, b->n, last_draw(s), bits)) {
+            draw(job, b, source, r);
+            ww_stored_drawn(r->draws, last_draw(s), b->n, bits);
+        }
         return;
     }
     ww_stored_keys(x, base, b->n, keys);

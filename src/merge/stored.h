@@ -23,6 +23,8 @@ struct ww_stored_sum {
 
 /** Has this processor AVX2? Without it the others do nothing and say false. */
 bool ww_stored_fast(void);
+/** Has it the AVX-512 that their wider forms take? */
+bool ww_stored_wide(void);
 
 /** n values of BF16 each, of any alignment; base may be NULL. False, and out is worth
  *  nothing, where some result is not 0 and not in [2^-126, 2^127): so it is always when a

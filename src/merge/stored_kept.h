@@ -33,6 +33,10 @@ struct ww_stored_kept {
  *  [2^-126, 2^127). Needs ww_stored_fast(). */
 bool ww_stored_kept(const struct ww_stored_kept *kept, const uint8_t *const *x,
                     const uint8_t *base, size_t n, uint8_t *out);
+/** The same with vectors of 512 bits, which needs ww_stored_wide(), or of 256. */
+bool ww_stored_kept_with(bool wide, const struct ww_stored_kept *kept,
+                         const uint8_t *const *x, const uint8_t *base, size_t n,
+                         uint8_t *out);
 /** How many changes from the base have this magnitude, rounded to float. The same need.
  */
 uint64_t ww_stored_count(const uint8_t *x, const uint8_t *base, size_t n, uint32_t key);

@@ -4,7 +4,7 @@
  * makes; nothing branches on a value. A loop for each way of selecting and of adding up,
  * since all that is constant in it costs as much as the sum itself.
  */
-#include "merge/stored_kept.h"
+#include "merge/stored_kept_forms.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
@@ -19,19 +19,16 @@
 #define MOST WW_STORED_KEPT_MOST
 #define NOT_FINITE 0x7f80 /* from here on, without the sign */
 
-enum by { BY_BITS, FROM_LEAST, BY_RANGE };
-enum sum { TOTAL, MEAN, ELECTED, ELECTED_MEAN };
-
 ALWAYS __m256d mask_of(unsigned set)
 {
     return _mm256_load_pd((const double *)(const void *)ww_keep_masks[set]);
 }
 
-ALWAYS __m256d in_range(__m256d change, const double *range, enum by by)
+ALWAYS __m256d in_range(__m256d change, const double *range, enum ww_stored_by by)
 {
     const __m256d magnitude = _mm256_andnot_pd(_mm256_set1_pd(-0.0), change);
     const __m256d in = _mm256_cmp_pd(magnitude, _mm256_set1_pd(range[0]), _CMP_GE_OQ);
-    return by == FROM_LEAST
+    return by == WW_BY_LEAST
                ? in
                : _mm256_and_pd(
                      in, _mm256_cmp_pd(magnitude, _mm256_set1_pd(range[1]), _CMP_LT_OQ));
@@ -39,14 +36,14 @@ ALWAYS __m256d in_range(__m256d change, const double *range, enum by by)
 
 /* What is kept of eight changes, weighted; a range has no factor. */
 ALWAYS struct eight kept_of(const struct ww_stored_kept_source *s, struct eight change,
-                            size_t at, enum by by)
+                            size_t at, enum ww_stored_by by)
 {
-    const unsigned set = by == BY_BITS ? s->bits[at / 8] : 0;
+    const unsigned set = by == WW_BY_BITS ? s->bits[at / 8] : 0;
     const __m256d low =
-        by == BY_BITS ? mask_of(set & 15) : in_range(change.low, s->range, by);
+        by == WW_BY_BITS ? mask_of(set & 15) : in_range(change.low, s->range, by);
     const __m256d high =
-        by == BY_BITS ? mask_of(set >> 4) : in_range(change.high, s->range, by);
-    const struct eight scaled = by == BY_BITS ? times(s->factor, change) : change;
+        by == WW_BY_BITS ? mask_of(set >> 4) : in_range(change.high, s->range, by);
+    const struct eight scaled = by == WW_BY_BITS ? times(s->factor, change) : change;
     const struct eight all = times(s->weight, scaled);
 
     return (struct eight){_mm256_and_pd(low, all.low), _mm256_and_pd(high, all.high)};
@@ -87,19 +84,19 @@ ALWAYS __m256d total_of(const __m256d *p, uint32_t n_x)
 }
 
 ALWAYS __m256d combined(const struct ww_stored_kept *f, const __m256d *p, uint32_t n_x,
-                        enum sum how)
+                        enum ww_stored_add how)
 {
     const __m256d sum = total_of(p, n_x);
 
-    if (how == ELECTED || how == ELECTED_MEAN) {
-        return elected(f, p, n_x, sum, how == ELECTED_MEAN);
+    if (how == WW_ADD_ELECTED || how == WW_ADD_ELECTED_MEAN) {
+        return elected(f, p, n_x, sum, how == WW_ADD_ELECTED_MEAN);
     }
-    return how == MEAN ? _mm256_div_pd(sum, _mm256_set1_pd(f->divisor)) : sum;
+    return how == WW_ADD_MEAN ? _mm256_div_pd(sum, _mm256_set1_pd(f->divisor)) : sum;
 }
 
 ALWAYS struct eight eight_at(const struct ww_stored_kept *f, const uint8_t *const *x,
-                             const uint8_t *base, size_t at, uint32_t n_x, enum by by,
-                             enum sum how, __m128i *most)
+                             const uint8_t *base, size_t at, uint32_t n_x,
+                             enum ww_stored_by by, enum ww_stored_add how, __m128i *most)
 {
     const struct eight from = widen(base + 2 * at);
     const __m128i body = _mm_set1_epi16(0x7fff);
@@ -133,8 +130,8 @@ ALWAYS bool is_finite(__m128i most)
 
 /* n is a multiple of STEP. */
 ALWAYS bool walk(const struct ww_stored_kept *kept, const uint8_t *const *x,
-                 const uint8_t *base, size_t n, uint32_t n_x, enum by by, enum sum how,
-                 uint8_t *out)
+                 const uint8_t *base, size_t n, uint32_t n_x, enum ww_stored_by by,
+                 enum ww_stored_add how, uint8_t *out)
 {
     const struct ww_stored_kept f = *kept; /* bytes written to out may not change it */
     const uint8_t *from[MOST];
@@ -159,33 +156,17 @@ ALWAYS bool walk(const struct ww_stored_kept *kept, const uint8_t *const *x,
     {                                                                                    \
         return walk(f, x, base, n, count, by, how, out);                                 \
     }
-#define FORMS(name, by, how)                                                             \
-    FORM(name##_2, by, how, 2) FORM(name##_3, by, how, 3) FORM(name##_4, by, how, 4)
-#define WAYS(name, by)                                                                   \
-    FORMS(name##_total, by, TOTAL)                                                       \
-    FORMS(name##_mean, by, MEAN)                                                         \
-    FORMS(name##_elected, by, ELECTED)                                                   \
-    FORMS(name##_elected_mean, by, ELECTED_MEAN)
-WAYS(bits, BY_BITS)
-WAYS(least, FROM_LEAST)
-WAYS(range, BY_RANGE)
+WW_STORED_WAYS(bits, WW_BY_BITS)
+WW_STORED_WAYS(least, WW_BY_LEAST)
+WW_STORED_WAYS(range, WW_BY_RANGE)
 
-typedef bool (*form)(const struct ww_stored_kept *, const uint8_t *const *,
-                     const uint8_t *, size_t, uint8_t *);
-#define COUNTS(name)                                                                     \
-    {                                                                                    \
-        name##_2, name##_3, name##_4                                                     \
-    }
-#define ROW(name)                                                                        \
-    {                                                                                    \
-        COUNTS(name##_total), COUNTS(name##_mean), COUNTS(name##_elected),               \
-            COUNTS(name##_elected_mean)                                                  \
-    }
-static const form forms[3][4][MOST - 1] = {ROW(bits), ROW(least), ROW(range)};
+static const ww_stored_form forms[WW_STORED_BYS][WW_STORED_ADDS][MOST - 1] = {
+    WW_STORED_ROW(bits), WW_STORED_ROW(least), WW_STORED_ROW(range)};
 
 /* The last values of a block, with zeros behind them. */
-static bool rest_of(form of, const struct ww_stored_kept *kept, const uint8_t *const *x,
-                    const uint8_t *base, size_t at, size_t n, uint8_t *out)
+static bool rest_of(ww_stored_form of, const struct ww_stored_kept *kept,
+                    const uint8_t *const *x, const uint8_t *base, size_t at, size_t n,
+                    uint8_t *out)
 {
     struct ww_stored_kept f = *kept;
     uint8_t filled[MOST + 1][2 * STEP] = {{0}};
@@ -207,26 +188,35 @@ static bool rest_of(form of, const struct ww_stored_kept *kept, const uint8_t *c
     return in;
 }
 
-static enum by by_of(const struct ww_stored_kept *f)
+static enum ww_stored_by by_of(const struct ww_stored_kept *f)
 {
     bool bounded = false;
 
     for (uint32_t s = 0; s < f->n_x; s++) {
         bounded = bounded || f->sources[s].range[1] < (double)INFINITY;
     }
-    return f->sources[0].bits ? BY_BITS : bounded ? BY_RANGE : FROM_LEAST;
+    return f->sources[0].bits ? WW_BY_BITS : bounded ? WW_BY_RANGE : WW_BY_LEAST;
+}
+
+bool ww_stored_kept_with(bool wide, const struct ww_stored_kept *f,
+                         const uint8_t *const *x, const uint8_t *base, size_t n,
+                         uint8_t *out)
+{
+    const enum ww_stored_add plain = f->normalize ? WW_ADD_MEAN : WW_ADD_TOTAL;
+    const enum ww_stored_add voted = f->normalize ? WW_ADD_ELECTED_MEAN : WW_ADD_ELECTED;
+    const enum ww_stored_add how = f->elect ? voted : plain;
+    const ww_stored_form of = wide ? ww_stored_kept_wide(by_of(f), how, f->n_x)
+                                   : forms[by_of(f)][how][f->n_x - 2];
+    const size_t whole = n - n % STEP;
+    const bool in = of(f, x, base, whole, out);
+
+    return whole == n ? in : rest_of(of, f, x, base, whole, n - whole, out) && in;
 }
 
 bool ww_stored_kept(const struct ww_stored_kept *f, const uint8_t *const *x,
                     const uint8_t *base, size_t n, uint8_t *out)
 {
-    const enum sum how = f->elect ? (f->normalize ? ELECTED_MEAN : ELECTED)
-                                  : (f->normalize ? MEAN : TOTAL);
-    const form of = forms[by_of(f)][how][f->n_x - 2];
-    const size_t whole = n - n % STEP;
-    const bool in = of(f, x, base, whole, out);
-
-    return whole == n ? in : rest_of(of, f, x, base, whole, n - whole, out) && in;
+    return ww_stored_kept_with(ww_stored_wide(), f, x, base, n, out);
 }
 
 TARGET uint64_t ww_stored_count(const uint8_t *x, const uint8_t *base, size_t n,
@@ -250,11 +240,18 @@ TARGET uint64_t ww_stored_count(const uint8_t *x, const uint8_t *base, size_t n,
 
 #else
 
+bool ww_stored_kept_with(bool wide, const struct ww_stored_kept *f,
+                         const uint8_t *const *x, const uint8_t *base, size_t n,
+                         uint8_t *out)
+{
+    (void)wide, (void)f, (void)x, (void)base, (void)n, (void)out;
+    return false;
+}
+
 bool ww_stored_kept(const struct ww_stored_kept *f, const uint8_t *const *x,
                     const uint8_t *base, size_t n, uint8_t *out)
 {
-    (void)f, (void)x, (void)base, (void)n, (void)out;
-    return false;
+    return ww_stored_kept_with(false, f, x, base, n, out);
 }
 
 uint64_t ww_stored_count(const uint8_t *x, const uint8_t *base, size_t n, uint32_t key)

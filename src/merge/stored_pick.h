@@ -23,7 +23,7 @@ struct ww_stored_picked {
     uint64_t larger; /* than all of the bracket */
     uint64_t common;
     size_t n;
-    uint32_t keys[WW_STORED_PICK_MOST + 8]; /* in any order, then anything */
+    uint32_t keys[WW_STORED_PICK_MOST + 16]; /* in any order, then anything */
 };
 
 /** Of the keys of n changes, up to two brackets, which may overlap. False, and picked is
@@ -32,5 +32,13 @@ struct ww_stored_picked {
 bool ww_stored_pick(const uint8_t *x, const uint8_t *base, size_t n,
                     const struct ww_stored_bracket *brackets, uint32_t n_brackets,
                     struct ww_stored_picked *picked);
+/** The same with vectors of 512 bits, which needs ww_stored_wide(), or of 256. */
+bool ww_stored_pick_with(bool wide, const uint8_t *x, const uint8_t *base, size_t n,
+                         const struct ww_stored_bracket *brackets, uint32_t n_brackets,
+                         struct ww_stored_picked *picked);
+/** Of n a multiple of 16: the largest key; with AVX-512. */
+uint32_t ww_stored_pick_wide(const uint8_t *x, const uint8_t *base, size_t n,
+                             const struct ww_stored_bracket *brackets,
+                             uint32_t n_brackets, struct ww_stored_picked *picked);
 
 #endif

@@ -6,6 +6,8 @@
  */
 #include "merge/stored_pick.h"
 
+#include "merge/stored.h"
+
 #if defined(__x86_64__) && defined(__GNUC__)
 
 #include "merge/key_lanes.h"
@@ -151,14 +153,16 @@ static void pick_one(const struct ww_stored_bracket *bracket, uint32_t key,
     }
 }
 
-bool ww_stored_pick(const uint8_t *x, const uint8_t *base, size_t n,
-                    const struct ww_stored_bracket *brackets, uint32_t n_brackets,
-                    struct ww_stored_picked *picked)
+bool ww_stored_pick_with(bool wide, const uint8_t *x, const uint8_t *base, size_t n,
+                         const struct ww_stored_bracket *brackets, uint32_t n_brackets,
+                         struct ww_stored_picked *picked)
 {
     const size_t whole = n - n % STEP;
     uint32_t largest = 0;
 
-    if (n_brackets == 0) {
+    if (wide) {
+        largest = ww_stored_pick_wide(x, base, whole, brackets, n_brackets, picked);
+    } else if (n_brackets == 0) {
         largest = walk_none(x, base, whole);
     } else {
         largest =
@@ -176,12 +180,21 @@ bool ww_stored_pick(const uint8_t *x, const uint8_t *base, size_t n,
 
 #else
 
-bool ww_stored_pick(const uint8_t *x, const uint8_t *base, size_t n,
-                    const struct ww_stored_bracket *brackets, uint32_t n_brackets,
-                    struct ww_stored_picked *picked)
+bool ww_stored_pick_with(bool wide, const uint8_t *x, const uint8_t *base, size_t n,
+                         const struct ww_stored_bracket *brackets, uint32_t n_brackets,
+                         struct ww_stored_picked *picked)
 {
-    (void)x, (void)base, (void)n, (void)brackets, (void)n_brackets, (void)picked;
+    (void)wide, (void)x, (void)base, (void)n, (void)brackets, (void)n_brackets,
+        (void)picked;
     return false;
 }
 
 #endif
+
+bool ww_stored_pick(const uint8_t *x, const uint8_t *base, size_t n,
+                    const struct ww_stored_bracket *brackets, uint32_t n_brackets,
+                    struct ww_stored_picked *picked)
+{
+    return ww_stored_pick_with(ww_stored_wide(), x, base, n, brackets, n_brackets,
+                               picked);
+}

@@ -86,7 +86,7 @@ static void philox_gives_the_published_words(void **state)
     assert_memory_equal(got, want[2], 16);
 }
 
-/* The vector form and the plain one, also where a counter passes 32 bits. */
+/* The vector forms and the plain one, also where a counter passes 32 bits. */
 static void philox_is_the_same_with_vector_units(void **state)
 {
     (void)state;
@@ -101,9 +101,11 @@ static void philox_is_the_same_with_vector_units(void **state)
     }
     for (size_t s = 0; s < sizeof(starts) / sizeof(starts[0]); s++) {
         ww_philox_run(key, starts[s], (uint32_t)s, 1, one);
-        for (size_t n = 0; n <= RUNS; n++) {
+        for (size_t t = 0; t <= 2 * RUNS + 1; t++) {
+            const size_t n = t / 2;
             memset(other, 7, sizeof(other));
-            ww_philox_run_x86(key, starts[s], (uint32_t)s, 1, n, other[0]);
+            (t % 2 && ww_philox_wide() ? ww_philox_run_512 : ww_philox_run_x86)(
+                key, starts[s], (uint32_t)s, 1, n, other[0]);
             for (size_t i = 0; i < n; i++) {
                 uint32_t run[4 * WW_PHILOX_LANES];
                 ww_philox_run(key, starts[s] + i * WW_PHILOX_LANES, (uint32_t)s, 1, run);

@@ -617,6 +617,14 @@ static void draws_are_settled_alike_by_vectors(void **state)
         assert_memory_equal(open, again, m * sizeof(open[0]));
         assert_memory_equal(keep, kept, n + 1);
         assert_int_equal(again[n], 77);
+        if (ww_row_settle_wide()) {
+            memset(again, 0, n * sizeof(again[0]));
+            memset(kept, 7, n);
+            assert_int_equal(m, ww_row_settle_512(draws, n, below, above, kept, again));
+            assert_memory_equal(open, again, m * sizeof(open[0]));
+            assert_memory_equal(keep, kept, n + 1);
+            assert_int_equal(again[n], 77);
+        }
         for (size_t i = 0, k = 0; i < n; i++) {
             const bool in = below.any && draws[i] <= below.last;
             const bool doubt = !in && above.any && draws[i] <= above.last;

@@ -272,10 +272,13 @@ static bool kept_alike(struct inputs *in, const struct ww_stored_kept *kept, siz
         in_range = in_range &&
                    (out[i] == 0 || (fabs(out[i]) >= 0x1p-126 && fabs(out[i]) < 0x1p127));
     }
-    assert_int_equal(ww_stored_kept(kept, stored, in->bytes[INPUTS - 1], n, made),
-                     in_range);
-    if (in_range) {
-        assert_memory_equal(made, expected, 2 * n);
+    for (unsigned wide = 0; wide < (ww_stored_wide() ? 2 : 1); wide++) {
+        assert_int_equal(
+            ww_stored_kept_with(wide, kept, stored, in->bytes[INPUTS - 1], n, made),
+            in_range);
+        if (in_range) {
+            assert_memory_equal(made, expected, 2 * n);
+        }
     }
     return in_range;
 }
@@ -335,14 +338,17 @@ static void stored_selections_refuse_what_is_not_finite(void **state)
         kept.sources[s].range[0] = kept.sources[s].range[1] = (double)INFINITY;
     }
     for (size_t at = 0; at < 5 * ROOM; at++) {
+        const bool wide = at % 2 && ww_stored_wide();
         draw_inputs(&in, true, &seed);
         const uint8_t *const x[2] = {in.bytes[0], in.bytes[1]};
-        assert_true(ww_stored_kept(&kept, x, in.bytes[2], ROOM, out));
-        assert_true(ww_stored_pick(x[0], in.bytes[2], ROOM, &bracket, 1, picked));
+        assert_true(ww_stored_kept_with(wide, &kept, x, in.bytes[2], ROOM, out));
+        assert_true(
+            ww_stored_pick_with(wide, x[0], in.bytes[2], ROOM, &bracket, 1, picked));
         memcpy(in.bytes[at % 3] + 2 * (at % ROOM), &bad[at % 5], 2);
-        assert_false(ww_stored_kept(&kept, x, in.bytes[2], ROOM, out));
+        assert_false(ww_stored_kept_with(wide, &kept, x, in.bytes[2], ROOM, out));
         for (uint32_t n = 0; n < 2 && at % 3 != 1; n++) {
-            assert_false(ww_stored_pick(x[0], in.bytes[2], ROOM, &bracket, n, picked));
+            assert_false(
+                ww_stored_pick_with(wide, x[0], in.bytes[2], ROOM, &bracket, n, picked));
         }
     }
 }
@@ -397,8 +403,9 @@ static void stored_keys_are_picked_as_keys_are(void **state)
                 (struct ww_stored_bracket){low, high > low ? high - low : 0,
                                            fx_random(&seed) % 2 ? low : UINT32_MAX};
         }
-        const bool finite = ww_stored_pick(in.bytes[0], in.bytes[INPUTS - 1], n, brackets,
-                                           n_brackets, picked);
+        const bool finite =
+            ww_stored_pick_with(round / 2 % 2 && ww_stored_wide(), in.bytes[0],
+                                in.bytes[INPUTS - 1], n, brackets, n_brackets, picked);
         for (uint32_t b = 0; b < n_brackets && finite; b++) {
             picked_alike(&brackets[b], keys, n, &picked[b]);
         }
@@ -455,6 +462,30 @@ static void stored_magnitudes_are_summed_as_doubles_are(void **state)
     }
 }
 
+static void drawn_bits_are_those_of_draws(void **state)
+{
+    (void)state;
+    uint32_t draws[96];
+    uint8_t keep[96], bits[12], packed[12];
+
+    for (uint32_t t = 0; t < 200; t++) {
+        const uint64_t first = 4 * (uint64_t)t << (t % 30);
+        const uint32_t last = (uint32_t)t * 21474836;
+        const size_t n = 32 * (size_t)(t % 4);
+        if (!ww_mask_draw_bits(77, t % 5, first, n, last, bits)) {
+            skip();
+        }
+        ww_mask_draw(77, t % 5, first, n, NULL, draws);
+        for (size_t i = 0; i < n; i++) {
+            keep[i] = draws[i] <= last;
+        }
+        ww_mask_pack(keep, n, packed);
+        assert_memory_equal(bits, packed, n / 8);
+    }
+    assert_false(ww_mask_draw_bits(77, 0, 2, 32, 1, bits));
+    assert_false(ww_mask_draw_bits(77, 0, 4, 31, 1, bits));
+}
+
 static void stored_values_that_are_not_finite_are_found(void **state)
 {
     (void)state;
@@ -487,6 +518,7 @@ int main(void)
         cmocka_unit_test(stored_selections_refuse_what_is_not_finite),
         cmocka_unit_test(stored_keys_are_picked_as_keys_are),
         cmocka_unit_test(stored_magnitudes_are_summed_as_doubles_are),
+        cmocka_unit_test(drawn_bits_are_those_of_draws),
         cmocka_unit_test(stored_values_that_are_not_finite_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
