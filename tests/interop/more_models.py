@@ -32,6 +32,7 @@ GEMMA4_STAYS = (".q_norm.", ".k_norm.", "embed_tokens_per_layer", "layer_scalar"
 FIXED_IN = {
     "recurrent_gemma": ("rg_lru.", "conv_1d.", "linear_x.bias", "linear_y.bias"),
     "dpr-projected": ("encode_proj.bias",),
+    "deberta-v3-classifier": ("mask_predictions.dense.bias", "mask_predictions.LayerNorm."),
     "glm4v": ("merger.proj", "merger.post_projection", "merger.gate_proj",
               "merger.up_proj", "downsample.bias"),
     "glm4v_moe": ("merger.proj", "merger.post_projection", "merger.gate_proj",
@@ -336,7 +337,24 @@ def older_neox(config):
     del config["rope_parameters"]
 
 
+def older_bloom(config):
+    config["n_embed"] = config.pop("hidden_size")
+
+
+def discriminator(folder):
+    """The head that DeBERTa v3 was trained by, which no class of transformers has."""
+    path = os.path.join(folder, "model.safetensors")
+    weights = load_file(path)
+    for name, shape in {"dense.weight": (64, 64), "dense.bias": (64,), "LayerNorm.weight": (64,),
+                        "LayerNorm.bias": (64,), "classifier.weight": (1, 64), "classifier.bias": (1,)}.items():
+        weights["mask_predictions." + name] = noise(5, *shape).float()
+    save_file(weights, path, metadata={"format": "pt"})
+
+
 AFTERWARDS.update({
+    "bloom": said(older_bloom),
+    "falcon-multi-query": said(older_bloom),
+    "deberta-v3-classifier": discriminator,
     "bamba": said(lambda config: config.pop("rope_parameters")),
     "olmo_hybrid": said(lambda config: config.pop("rope_parameters")),
     "hyperclovax": said(lambda config: config.pop("head_dim")),
