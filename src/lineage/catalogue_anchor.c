@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "model/convert.h"
+#include "model/vocab_names.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -18,22 +19,11 @@
 #define STEP_MOST 16
 #define WIDTH_MOST 65536
 
-static uint32_t find_embedding(const struct ww_model *model)
+static bool has_anchors(const struct ww_tensor *t)
 {
-    static const char *const ends[] = {"embed_tokens.weight",    "wte.weight",
-                                       "word_embeddings.weight", "tok_embeddings.weight",
-                                       "embed_in.weight",        "shared.weight"};
-    for (size_t e = 0; e < WW_LEN(ends); e++) {
-        for (uint32_t i = 0; i < model->n_tensors; i++) {
-            const struct ww_tensor *t = &model->tensors[i];
-            if (ww_str_ends(t->name, ends[e]) && t->rank == 2 &&
-                ww_dtype_is_plain_float(t->dtype) && t->shape[0] >= WW_PRINT_ANCHORS &&
-                t->shape[1] > 0 && t->shape[1] <= WIDTH_MOST) {
-                return i;
-            }
-        }
-    }
-    return WW_NONE;
+    return t->rank == 2 && ww_dtype_is_plain_float(t->dtype) &&
+           t->shape[0] >= WW_PRINT_ANCHORS && t->shape[1] > 0 &&
+           t->shape[1] <= WIDTH_MOST;
 }
 
 /* A power of two, so that some more tokens at the end do not move the anchors. */
@@ -94,7 +84,7 @@ enum ww_err ww_anchor_gram(const struct ww_model *model,
                            const struct ww_disguise *decoded, float **out,
                            struct ww_error *err)
 {
-    const uint32_t index = find_embedding(model);
+    const uint32_t index = ww_find_embedding(model, has_anchors);
     const struct ww_tensor *t = index == WW_NONE ? NULL : &model->tensors[index];
     const size_t width = t ? (size_t)t->shape[1] : 0;
     double *rows = t ? ww_calloc(WW_PRINT_ANCHORS * width, sizeof(*rows)) : NULL;

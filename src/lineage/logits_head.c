@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "model/elements.h"
+#include "model/vocab_names.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/str.h"
@@ -31,18 +32,15 @@ static void ask_layout(struct ww_head_file *out)
 /* Separate heads first: an embedding is the head only of a model that has no other. */
 static void ask_names(struct ww_head_file *out)
 {
-    static const char *const ends[] = {
-        "lm_head.weight",         "embed_out.weight",
-        "output.weight",          "cls.predictions.decoder.weight",
-        "embed_tokens.weight",    "wte.weight",
-        "word_embeddings.weight", "tok_embeddings.weight"};
-
-    for (size_t e = 0; e < WW_LEN(ends) && out->weight == WW_NONE; e++) {
-        for (uint32_t i = 0; i < out->model->n_tensors; i++) {
-            if (ww_str_ends(out->model->tensors[i].name, ends[e])) {
-                out->weight = i;
-            }
+    for (uint32_t i = 0; i < out->model->n_tensors && out->weight == WW_NONE; i++) {
+        const char *name = out->model->tensors[i].name;
+        if (ww_str_ends(name, ".weight") &&
+            (ww_is_head(name) || ww_str_ends(name, "output.weight"))) {
+            out->weight = i;
         }
+    }
+    if (out->weight == WW_NONE) {
+        out->weight = ww_find_embedding(out->model, NULL);
     }
 }
 

@@ -7,6 +7,7 @@
 #include "model/convert.h"
 #include "model/elements.h"
 #include "model/shape.h"
+#include "model/vocab_names.h"
 #include "util/fs.h"
 #include "util/num.h"
 #include "util/str.h"
@@ -69,8 +70,7 @@ enum ww_err ww_adapter_copy_same(const struct ww_adapter *adapter,
     enum ww_err rc = WW_OK;
 
     *same = false;
-    *of =
-        ww_str_ends(entry->module, "lm_head.weight") ? ww_bake_tied_head(base) : WW_NONE;
+    *of = ww_is_head(entry->module) ? ww_bake_tied_head(base) : WW_NONE;
     rc = *of == WW_NONE ? ww_adapter_target(entry, base, of, err) : WW_OK;
     if (rc) {
         return rc;

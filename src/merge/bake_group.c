@@ -11,13 +11,13 @@
 #include "merge/build.h"
 #include "merge/tied.h"
 #include "model/config.h"
+#include "model/vocab_names.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/num.h"
 #include "util/str.h"
 
-#define HEAD "lm_head.weight"
 #define COMPARE_BYTES ((size_t)1 << 16)
 
 /* The bias beside a weight: the same name but for its end. */
@@ -75,7 +75,7 @@ static const struct ww_adapter_entry *whole_of(const struct ww_adapter *adapter,
     for (uint32_t i = 0; i < adapter->n_tensors; i++) {
         const struct ww_adapter_entry *e = &adapter->entries[i];
         if (e->part == WW_PART_FULL &&
-            (head ? ww_str_ends(e->module, HEAD) : ww_build_is_embed(e->module))) {
+            (head ? ww_is_head(e->module) : ww_is_embedding(e->module))) {
             return e;
         }
     }
@@ -84,7 +84,7 @@ static const struct ww_adapter_entry *whole_of(const struct ww_adapter *adapter,
 
 static bool is_of_head(const struct ww_adapter_entry *entry)
 {
-    return entry->part != WW_PART_FULL && ww_str_ends(entry->module, "lm_head");
+    return entry->part != WW_PART_FULL && ww_is_head(entry->module);
 }
 
 /* Of a base without a head of its own. */
@@ -186,7 +186,7 @@ static enum ww_err find_targets(const struct ww_bake_from *from, bool tied,
     for (uint32_t i = 0; i < adapter->n_tensors && !rc; i++) {
         const struct ww_adapter_entry *entry = &adapter->entries[i];
         bool done = false;
-        if (tied && entry->part == WW_PART_FULL && ww_str_ends(entry->module, HEAD)) {
+        if (tied && entry->part == WW_PART_FULL && ww_is_head(entry->module)) {
             continue;
         }
         rc = ww_bake_parameter(from, entry, group, &done, err);
@@ -197,17 +197,28 @@ static enum ww_err find_targets(const struct ww_bake_from *from, bool tied,
     return rc;
 }
 
+/* A tied bias may come under both of its names, which is the same once more. */
 static enum ww_err join(const struct ww_adapter *adapter, struct ww_bake_change *into,
                         const struct ww_bake_change *one, struct ww_error *err)
 {
     for (int p = 0; p < WW_BAKE_PARTS; p++) {
-        if (one->part[p] && into->part[p]) {
+        const struct ww_adapter_entry *a = into->part[p];
+        const struct ww_adapter_entry *b = one->part[p];
+        bool same = false;
+        enum ww_err rc = WW_OK;
+        if (a && b && p == WW_PART_FULL) {
+            rc = compare_bytes(adapter, a->tensor, b->tensor, &same, err);
+        }
+        if (rc) {
+            return rc;
+        }
+        if (a && b && !same) {
             return WW_FAIL(
                 err, WW_E_ADAPTER_FILE,
                 "tensors '%.120s' and '%.120s' of adapter '%s' change the same weight",
-                one->part[p]->tensor->name, into->part[p]->tensor->name, adapter->path);
+                b->tensor->name, a->tensor->name, adapter->path);
         }
-        into->part[p] = one->part[p] ? one->part[p] : into->part[p];
+        into->part[p] = b ? b : a;
     }
     return WW_OK;
 }

@@ -138,10 +138,6 @@ enum ww_err ww_build_layers(struct ww_build_model *model, struct ww_pool *pool,
                             struct ww_error *err) WW_MUST_USE;
 /** Does a tensor without a layer stand before the layers (embeddings)? */
 bool ww_build_is_before(const char *name);
-/** Is it a token embedding, by the end of its name? */
-bool ww_build_is_embed(const char *name);
-/** The token embedding, by its usual names; WW_NONE. */
-uint32_t ww_build_find_embed(const struct ww_model *model);
 
 /** Open every model; fills build->models, plan->models, plan->inputs, build->donor. */
 enum ww_err ww_build_models(struct ww_build *build, const char *const *paths,
@@ -246,8 +242,6 @@ enum ww_err ww_build_tell(struct ww_build *build, struct ww_error *err) WW_MUST_
 enum ww_err ww_build_own_fd(struct ww_build *build, int fd,
                             struct ww_error *err) WW_MUST_USE;
 
-/** Is it a table over the vocabulary, by its name? */
-bool ww_build_is_vocab(const char *name);
 /** Rows of the vocabulary's tables. */
 enum ww_err ww_build_vocab(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
 

@@ -8,6 +8,7 @@
 #include "merge/build.h"
 #include "merge/hub_cache.h"
 #include "model/config.h"
+#include "model/vocab_names.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
@@ -96,6 +97,11 @@ static enum ww_err check_whole(struct ww_build *build, const struct ww_build_mod
     return lacks(build, m, text, err);
 }
 
+static bool is_matrix(const struct ww_tensor *t)
+{
+    return t->rank == 2;
+}
+
 static enum ww_err open_one(struct ww_build *build, uint32_t i, const char *path,
                             struct ww_error *err)
 {
@@ -127,7 +133,7 @@ static enum ww_err open_one(struct ww_build *build, uint32_t i, const char *path
         rc = ww_build_warn(build, err, "model '%s': %s", m->text,
                            m->model->findings[f].text);
     }
-    m->embed = ww_build_find_embed(m->model);
+    m->embed = ww_find_embedding(m->model, is_matrix);
     m->ties = m->embed != WW_NONE && ww_model_find(m->model, WW_HEAD) == WW_NONE &&
               m->model->config &&
               (m->model->config->tie || !m->model->config->tie_present);

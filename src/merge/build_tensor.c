@@ -10,6 +10,7 @@
 
 #include "merge/build.h"
 #include "model/orientation.h"
+#include "model/vocab_names.h"
 #include "merge/recipe_value.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -91,13 +92,13 @@ static bool same_shape(const struct ww_tensor *a, const struct ww_tensor *b,
 /* Rows of the vocabulary are brought into one order later. */
 static bool is_laid_out(const struct ww_build *build, const struct ww_build_slot *slot)
 {
-    return build->recipe->vocab.source != WW_VOCAB_DONOR && ww_build_is_vocab(slot->name);
+    return build->recipe->vocab.source != WW_VOCAB_DONOR && ww_is_over_vocab(slot->name);
 }
 
 static const char *advice(const struct ww_build_slot *slot, const struct ww_tensor *a,
                           const struct ww_tensor *b)
 {
-    return ww_build_is_vocab(slot->name) && same_shape(a, b, true)
+    return ww_is_over_vocab(slot->name) && same_shape(a, b, true)
                ? "; if the vocabularies differ say tokenizer_source: union"
                : "";
 }

@@ -10,38 +10,13 @@
 
 #include "merge/build_vocab.h"
 #include "model/config.h"
+#include "model/vocab_names.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 
 #define MOST_HOLES 65536
 #define MAX_WORDS_BYTES ((size_t)64 << 20)
-
-/* Tables over the vocabulary, by the ends of their names. */
-static const char *const tables[] = {"embed_tokens.weight",
-                                     "wte.weight",
-                                     "word_embeddings.weight",
-                                     "embed_in.weight",
-                                     "embed_out.weight",
-                                     "tok_embeddings.weight",
-                                     "shared.weight",
-                                     "tokens_embed.weight",
-                                     "lm_head.weight",
-                                     "lm_head.bias",
-                                     "output_layer.weight",
-                                     "cls.predictions.bias",
-                                     "cls.predictions.decoder.weight",
-                                     "cls.predictions.decoder.bias"};
-
-bool ww_build_is_vocab(const char *name)
-{
-    for (size_t i = 0; i < WW_LEN(tables); i++) {
-        if (ww_str_ends(name, tables[i])) {
-            return true;
-        }
-    }
-    return false;
-}
 
 /* Vocabularies in other forms than tokenizer.json, which are not read here. */
 static const char *const forms[] = {"tokenizer.model", "spiece.model",
@@ -383,6 +358,47 @@ static void release(struct ww_build *build, struct ww_vocab_merge *vm)
     ww_names_release(&vm->extra_names);
 }
 
+/* Is every table what it was, row by row? */
+static bool is_same_order(const struct ww_build *build, const struct ww_vocab_merge *vm)
+{
+    for (uint32_t i = 0; i < build->recipe->n_models; i++) {
+        if (embed_rows(&build->models[i]) != vm->n_rows ||
+            !same_words(vm->start, &vm->vocabs[vm->of[i]])) {
+            return false;
+        }
+    }
+    return vm->n_extra == 0 && build->recipe->vocab.n_tokens == 0;
+}
+
+/* A tensor beside the layers that has as many rows as there are words, and is not known
+ * to belong to them, would keep the old order of words without a sign of it. */
+static enum ww_err check_rest(const struct ww_build *build,
+                              const struct ww_vocab_merge *vm, struct ww_error *err)
+{
+    const struct ww_build_model *donor = &build->models[build->donor];
+    const uint64_t rows = embed_rows(donor);
+    const uint64_t width = rows ? donor->model->tensors[donor->embed].shape[1] : 0;
+
+    if (rows == width || is_same_order(build, vm)) {
+        return WW_OK;
+    }
+    for (uint32_t i = 0; i < donor->model->n_tensors; i++) {
+        const struct ww_tensor *t = &donor->model->tensors[i];
+        bool fits = false;
+        for (unsigned a = 0; a < t->rank; a++) {
+            fits = fits || t->shape[a] == rows;
+        }
+        if (fits && donor->places[i].stack == WW_NONE && !ww_is_over_vocab(t->name)) {
+            return WW_FAIL(err, WW_E_UNSUPPORTED,
+                           "tensor '%s' of '%s' has as many rows as there are words, "
+                           "and it is not known whether they belong to them; leave the "
+                           "tokenizer out of the recipe",
+                           t->name, donor->text);
+        }
+    }
+    return WW_OK;
+}
+
 enum ww_err ww_build_vocab(struct ww_build *build, struct ww_error *err)
 {
     struct ww_vocab_merge vm = {0};
@@ -407,8 +423,11 @@ enum ww_err ww_build_vocab(struct ww_build *build, struct ww_error *err)
     if (!rc) {
         rc = set_size(build, &vm, err);
     }
+    if (!rc) {
+        rc = check_rest(build, &vm, err);
+    }
     for (size_t i = 0; i < build->n_tensors && !rc; i++) {
-        if (ww_build_is_vocab(build->tensors[i].tensor.name)) {
+        if (ww_is_over_vocab(build->tensors[i].tensor.name)) {
             rc = ww_build_vocab_table(build, &vm, &build->tensors[i].tensor,
                                       build->tensors[i].base, err);
         }

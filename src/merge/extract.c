@@ -24,6 +24,7 @@
 #include "merge/tied.h"
 #include "model/config.h"
 #include "model/orientation.h"
+#include "model/vocab_names.h"
 #include "stream/cpus.h"
 #include "la/la.h"
 #include "util/alloc.h"
@@ -173,7 +174,7 @@ static enum ww_err take_tied(struct ww_extracting *x, const struct ww_model *bas
                              struct ww_error *err)
 {
     const bool shared = ww_is_shared_embedding(base, t->name);
-    const bool tied = ww_build_is_embed(t->name) && ww_tied_embedding(base) != WW_NONE;
+    const bool tied = ww_is_embedding(t->name) && ww_tied_embedding(base) != WW_NONE;
     struct ww_tensor head = *t;
     enum ww_err rc = WW_OK;
 

@@ -18,6 +18,7 @@
 #include "la/fixmath.h"
 #include "merge/kernel.h"
 #include "model/orientation.h"
+#include "model/vocab_names.h"
 #include "merge/weighted.h"
 #include "util/alloc.h"
 
@@ -50,16 +51,11 @@ struct ranked {
 static enum along along_of(const struct ww_merge_job *job)
 {
     const struct ww_merge_tensor *t = job->tensor;
-    static const char *const tables[] = {"embed_tokens",   "word_embeddings", "wte.",
-                                         "tok_embeddings", "shared.weight",   "embed_in.",
-                                         "tokens_embed."};
     if (t->rank < 2) {
         return ELEMENTS;
     }
-    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
-        if (strstr(t->name, tables[i])) {
-            return ROWS;
-        }
+    if (ww_is_token_table(t->name)) {
+        return ROWS;
     }
     return ww_lies_across(job->plan->inputs_first, t->name) ? ROWS : COLUMNS;
 }

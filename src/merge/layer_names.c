@@ -12,9 +12,6 @@
 
 static const char *const containers[] = {"layers", "layer",     "h",          "blocks",
                                          "block",  "resblocks", "layer_stack"};
-static const char *const embeddings[] = {
-    "embed_tokens.weight",   "wte.weight",    "word_embeddings.weight", "embed_in.weight",
-    "tok_embeddings.weight", "shared.weight", "tokens_embed.weight"};
 static const char *const before[] = {"embed", "wte.", "wpe.", "tok_embeddings",
                                      "shared."};
 static const char *const not_before[] = {"embed_out", "unembed"};
@@ -142,27 +139,4 @@ bool ww_build_is_before(const char *name)
         }
     }
     return false;
-}
-
-bool ww_build_is_embed(const char *name)
-{
-    for (size_t e = 0; e < WW_LEN(embeddings); e++) {
-        if (ww_str_ends(name, embeddings[e])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-uint32_t ww_build_find_embed(const struct ww_model *model)
-{
-    for (size_t e = 0; e < WW_LEN(embeddings); e++) {
-        for (uint32_t i = 0; i < model->n_tensors; i++) {
-            if (ww_str_ends(model->tensors[i].name, embeddings[e]) &&
-                model->tensors[i].rank == 2) {
-                return i;
-            }
-        }
-    }
-    return WW_NONE;
 }

@@ -8,19 +8,9 @@
 
 #include "merge/build.h"
 #include "model/config.h"
+#include "model/vocab_names.h"
 #include "util/fail.h"
 #include "util/str.h"
-
-static const char *const heads[] = {"lm_head.weight",
-                                    "embed_out.weight",
-                                    "output_projection.weight",
-                                    "proj_out.weight",
-                                    "decoder.weight",
-                                    "lm_head.decoder.weight",
-                                    "cls.predictions.decoder.weight",
-                                    "predictions.decoder.weight",
-                                    "vocab_projector.weight",
-                                    "generator_lm_head.weight"};
 
 static const char *const language_models[] = {"*ForCausalLM", "*LMHeadModel",
                                               "*ForMaskedLM", "*ForConditionalGeneration",
@@ -34,7 +24,7 @@ static const char *const headless[] = {"*Classification", "*ForQuestionAnswering
 /* Parts of other heads than a single matrix by the name lm_head. */
 static const char *const other_heads[] = {"cls.predictions.transform.dense.weight",
                                           "lm_head.dense.weight"};
-static const char *const other_types[] = {"biogpt", "modernbert-decoder", "gpt_neox"};
+static const char *const other_types[] = {"biogpt", "modernbert-decoder"};
 
 static bool has_class(const struct ww_model *model, const char *const *globs, size_t n)
 {
@@ -60,6 +50,17 @@ static bool stores_any(const struct ww_model *model, const char *const *names, s
     return false;
 }
 
+static bool stores_head(const struct ww_model *model)
+{
+    for (uint32_t t = 0; t < model->n_tensors; t++) {
+        const char *name = model->tensors[t].name;
+        if (ww_str_ends(name, ".weight") && ww_is_head(name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool ww_is_shared_embedding(const struct ww_model *model, const char *name)
 {
     return ww_str_ends(name, "shared.weight") &&
@@ -76,22 +77,15 @@ static bool is_tied(const struct ww_model *model)
         return false;
     }
     if (model->config->tie_present) {
-        return model->config->tie && ww_model_find(model, heads[0]) == WW_NONE;
+        return model->config->tie && ww_model_find(model, WW_HEAD) == WW_NONE;
     }
     return has_class(model, language_models, WW_LEN(language_models)) &&
-           !stores_any(model, heads, WW_LEN(heads));
+           !stores_head(model);
 }
 
 uint32_t ww_tied_embedding(const struct ww_model *model)
 {
-    const bool tied = is_tied(model);
-
-    for (uint32_t t = 0; tied && t < model->n_tensors; t++) {
-        if (ww_build_is_embed(model->tensors[t].name)) {
-            return t;
-        }
-    }
-    return WW_NONE;
+    return is_tied(model) ? ww_find_embedding(model, NULL) : WW_NONE;
 }
 
 bool ww_tied_head_is_plain(const struct ww_model *model)

@@ -112,8 +112,9 @@ static void fill(const struct ww_fx *fx, float first, unsigned rows)
     assert_int_equal(fclose(f), 0);
 }
 
-static struct vx *vx_new(const char *tokens0, unsigned rows0, const char *tokens1,
-                         unsigned rows1)
+/* name: of one more tensor in both, or NULL. */
+static struct vx *vx_new_with(const char *tokens0, unsigned rows0, const char *tokens1,
+                              unsigned rows1, const char *shape_too, const char *name)
 {
     const char *tokens[2] = {tokens0, tokens1};
     const unsigned rows[2] = {rows0, rows1};
@@ -125,6 +126,9 @@ static struct vx *vx_new(const char *tokens0, unsigned rows0, const char *tokens
         snprintf(shape, sizeof(shape), "%u,2", rows[m]);
         x->model[m] = ww_fx_new(x->config[m]);
         ww_fx_add(x->model[m], shape, "model.embed_tokens.weight");
+        if (name) {
+            ww_fx_add(x->model[m], shape_too, "%s", name);
+        }
         ww_fx_open(x->model[m]);
         fill(x->model[m], (float)(10 * m), rows[m]);
         if (tokens[m]) {
@@ -132,6 +136,12 @@ static struct vx *vx_new(const char *tokens0, unsigned rows0, const char *tokens
         }
     }
     return x;
+}
+
+static struct vx *vx_new(const char *tokens0, unsigned rows0, const char *tokens1,
+                         unsigned rows1)
+{
+    return vx_new_with(tokens0, rows0, tokens1, rows1, NULL, NULL);
 }
 
 static enum ww_err vx_make(struct vx *x, const char *rest)
@@ -306,6 +316,39 @@ static void base_of_nobody_is_the_one_tokenizer_or_refused(void **state)
     }
 }
 
+/* Words change places: what has a row for each follows, by its name, or is refused. */
+static void other_tables_of_words_follow_or_are_refused(void **state)
+{
+    static const struct {
+        const char *shape;
+        const char *name;
+        enum ww_err code;
+        bool follows;
+    } cases[] = {
+        {"3", "predictions.bias", WW_OK, true},
+        {"3,2", "model.embed_tokens_per_layer.weight", WW_OK, true},
+        {"3,2", "lm_head.decoder.weight", WW_OK, true},
+        {"1,3", "final_logits_bias", WW_E_UNSUPPORTED, false},
+        {"3,2", "proj_out.weight", WW_E_UNSUPPORTED, false},
+        {"3,2", "model.layers.0.up.weight", WW_OK, false},
+    };
+    (void)state;
+    for (size_t i = 0; i < WW_LEN(cases); i++) {
+        struct vx *x = vx_new_with(BPE("{\"a\": 0, \"b\": 1, \"c\": 2}", ""), 3,
+                                   BPE("{\"c\": 0, \"a\": 1, \"b\": 2}", ""), 3,
+                                   cases[i].shape, cases[i].name);
+        assert_int_equal(vx_make(x, "tokenizer_source: union\n"), cases[i].code);
+        for (uint32_t t = 0; t < x->plan.n_tensors && cases[i].code == WW_OK; t++) {
+            const struct ww_merge_tensor *made = &x->plan.tensors[t];
+            if (strcmp(made->name, cases[i].name) == 0) {
+                assert_true((made->sources[1].rows != NULL) == cases[i].follows);
+            }
+        }
+        assert_true(cases[i].code == WW_OK || strstr(x->err.text, cases[i].name));
+        vx_free(x);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -318,6 +361,7 @@ int main(void)
         cmocka_unit_test(wishes_that_cannot_be_met_are_refused),
         cmocka_unit_test(words_in_another_form_are_the_donors_or_refused),
         cmocka_unit_test(base_of_nobody_is_the_one_tokenizer_or_refused),
+        cmocka_unit_test(other_tables_of_words_follow_or_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
