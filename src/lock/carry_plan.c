@@ -8,6 +8,7 @@
 #include "lock/carry_run.h"
 #include "lock/tensor_map.h"
 #include "model/shape.h"
+#include "model/vocab_names.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -20,8 +21,7 @@ static bool is_tied_head(const struct ww_carry_run *run,
     const struct ww_layout *layout = run->base.layout;
 
     return layout->embed != WW_NONE && layout->head.weight == layout->embed &&
-           ww_str_ends(entry->module,
-                       entry->part == WW_PART_FULL ? "lm_head.weight" : "lm_head");
+           ww_is_head(entry->module);
 }
 
 static enum ww_err find_target(const struct ww_carry_run *run,

@@ -414,6 +414,17 @@ uint32_t ww_adapter_find(const struct ww_model *base, const char *name, bool *tw
     return found;
 }
 
+/* A head behind a transform has its bias twice, as X.bias and X.decoder.bias, and files
+ * keep the first. NULL: no such name, or no memory. */
+static char *twin_of_bias(const char *name)
+{
+    static const char bias[] = ".decoder.bias";
+
+    return ww_str_ends(name, bias)
+               ? ww_asprintf("%.*s.bias", (int)(strlen(name) - (sizeof(bias) - 1)), name)
+               : NULL;
+}
+
 enum ww_err ww_adapter_target(const struct ww_adapter_entry *entry,
                               const struct ww_model *base, uint32_t *tensor,
                               struct ww_error *err)
@@ -431,6 +442,7 @@ enum ww_err ww_adapter_target(const struct ww_adapter_entry *entry,
     if (*tensor == WW_NONE) {
         const char *type = base->config ? base->config->root_model_type : NULL;
         rc = ww_adapter_stored_name(type, name, &stored, err);
+        stored = rc || stored ? stored : twin_of_bias(name);
         if (stored) {
             *tensor = ww_adapter_find(base, stored, &twice);
         }

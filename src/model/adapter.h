@@ -101,7 +101,8 @@ bool ww_adapter_ends(const char *s, const char *end);
 /** The base's tensor that an entry belongs to: the module's weight (of B_BIAS its bias
  *  need not exist), of FULL the tensor itself. Names match whole, or one ends in the
  * other at a dot and only once, or the module's name is known to differ from the file's
- *  (model/adapter_names.h). WW_E_TENSOR when the base has none. */
+ *  (model/adapter_names.h), as that of a tied bias does. WW_E_TENSOR when the base has
+ *  none. */
 enum ww_err ww_adapter_target(const struct ww_adapter_entry *entry,
                               const struct ww_model *base, uint32_t *tensor,
                               struct ww_error *err) WW_MUST_USE;

@@ -40,6 +40,7 @@ static const struct renaming renamings[] = {
      {{"model.language_model.", "language_model.model."}}},
     {{"qwen2_vl", "qwen2_5_vl"}, {{"model.language_model.", "model."}}},
     {{"nemotron_h"}, {{"model.", "backbone."}}},
+    {{"gpt_neox"}, {{"lm_head.", "embed_out."}}},
     {{"mixtral", "minimax", "minimax_m2"}, {{".mlp.", ".block_sparse_moe."}}},
     {{"phimoe"}, {{".mlp.", ".block_sparse_moe."}, {".router.", ".gate."}}},
     {{"exaone"},

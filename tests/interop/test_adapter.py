@@ -39,16 +39,19 @@ CASES = [
     ("gpt2", "gpt2", dict(target_modules=["c_attn", "c_proj", "c_fc"], fan_in_fan_out=True)),
     ("gpt2-dora", "gpt2", dict(target_modules=["c_attn", "c_fc"], fan_in_fan_out=True,
                                use_dora=True)),
-    ("bert", "bert-masked", dict(target_modules=["query", "key", "value", "dense"])),
+    ("bert", "bert-masked", dict(target_modules=["query", "key", "value", "dense"],
+                                 bias="all")),
     ("vit", "vit", dict(target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "fc1", "fc2"],
                         modules_to_save=["classifier"])),
+    ("gpt_neox", "gpt_neox", dict(target_modules=["query_key_value", "lm_head"])),
     ("exaone", "exaone", dict(target_modules=LLAMA + ["embed_tokens"])),
     ("llava", "llava", dict(target_modules=r".*language_model.*(q_proj|o_proj|up_proj)")),
     ("t5", "t5", dict(target_modules=["q", "k", "v", "o", "wi", "wo"])),
 ]
 # A head of its own for a base that has none: carried over, and no merge could hold it.
 UNTIED = [
-    ("gpt2-tied-head", "gpt2", dict(target_modules=["c_attn"], modules_to_save=["lm_head"])),
+    ("distilbert-tied-head", "distilbert-masked",
+     dict(target_modules=["q_lin"], modules_to_save=["vocab_projector"])),
     ("gpt2-tied-factors", "gpt2", dict(target_modules=["c_attn", "lm_head"])),
 ]
 
