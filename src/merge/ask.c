@@ -2,8 +2,8 @@
 /*
  * What a policy has to be asked about a recipe: its models by folder and the largest
  * share of each in any tensor, from the plan, which has parameters as numbers. Where a
- * share cannot be told (a method without weights, a recipe of several) it counts as the
- * whole.
+ * share cannot be told (a method without weights or with statistics, a recipe of several)
+ * it counts as the whole.
  */
 #include <math.h>
 #include <stdio.h>
@@ -148,35 +148,53 @@ static int64_t millionths(double share)
     return up < (double)MOST ? (int64_t)up : MOST;
 }
 
-/* The share of source s in a tensor. */
-static double share_in(const struct ww_merge_tensor *t, uint32_t s, uint32_t weight,
-                       uint32_t normalize)
+/* Are weights divided by their sum? */
+static bool is_divided(const struct ww_merge_tensor *t)
 {
-    const double w = t->sources[s].params[weight];
+    static const char *const flags[] = {"normalize", "normalize_weights"};
+    bool divided = t->method->share == WW_SHARE_OF_SUM;
+
+    for (size_t i = 0; i < WW_LEN(flags); i++) {
+        const uint32_t at = ww_method_param(t->method, flags[i]);
+        divided = divided || (at != WW_NONE && t->params[at] != 0);
+    }
+    return divided;
+}
+
+/* The share of source s in a tensor, whose method need not be the recipe's: what one
+ * model alone has is copied. */
+static double share_in(const struct ww_merge_tensor *t, uint32_t s)
+{
+    const uint32_t weight = ww_method_param(t->method, "weight");
+    const uint32_t lambda = ww_method_param(t->method, "lambda");
+    const double scale = lambda == WW_NONE ? 1 : t->params[lambda];
     double sum = 0;
 
-    if (normalize == WW_NONE || t->params[normalize] == 0) {
-        return w;
+    if (weight == WW_NONE || t->method->share == WW_SHARE_UNTOLD ||
+        t->method->params[weight].scope != WW_PARAM_SOURCE) {
+        return 1;
+    }
+    if (!is_divided(t)) {
+        return scale * t->sources[s].params[weight];
     }
     for (uint32_t i = 0; i < t->n_sources; i++) {
         sum += t->sources[i].params[weight];
     }
-    return sum != 0 ? w / sum : 1;
+    return scale * (sum != 0 ? t->sources[s].params[weight] / sum : 1);
 }
 
 /* Sources of the ask stand in the order of the plan's models here. */
-static void take_weights(const struct ww_merge_plan *plan, const struct ww_method *method,
-                         struct ww_merge_ask *ask)
+static enum ww_err take_weights(const struct ww_merge_plan *plan,
+                                struct ww_merge_ask *ask, struct ww_error *err)
 {
-    const uint32_t weight = ww_method_param(method, "weight");
-    const uint32_t normalize = ww_method_param(method, "normalize");
-    bool *weighed = ww_calloc(ask->n_sources + 1, sizeof(*weighed));
+    bool *weighed = NULL;
 
-    if (weight == WW_NONE || !weighed ||
-        method->params[weight].scope != WW_PARAM_SOURCE ||
-        plan->n_models != ask->n_sources) {
-        ww_free(weighed);
-        return;
+    if (plan->n_models != ask->n_sources) {
+        return WW_OK;
+    }
+    weighed = ww_calloc(ask->n_sources, sizeof(*weighed));
+    if (!weighed) {
+        return WW_FAIL_MEMORY(err, "a merge");
     }
     for (uint32_t t = 0; t < plan->n_tensors; t++) {
         const struct ww_merge_tensor *tensor = &plan->tensors[t];
@@ -186,7 +204,7 @@ static void take_weights(const struct ww_merge_plan *plan, const struct ww_metho
             if (m == WW_NONE || m >= ask->n_sources) {
                 continue;
             }
-            share = millionths(share_in(tensor, s, weight, normalize));
+            share = millionths(share_in(tensor, s));
             if (!weighed[m] || share > ask->sources[m].weight) {
                 ask->sources[m].weight = share;
             }
@@ -194,6 +212,7 @@ static void take_weights(const struct ww_merge_plan *plan, const struct ww_metho
         }
     }
     ww_free(weighed);
+    return WW_OK;
 }
 
 enum ww_err ww_merge_ask(const char *recipe_path, const struct ww_merge_options *options,
@@ -216,7 +235,7 @@ enum ww_err ww_merge_ask(const char *recipe_path, const struct ww_merge_options 
         rc = ww_work_plan(&work, 0, &plan, err);
         if (!rc) {
             out->locked = plan.locked;
-            take_weights(&plan, work.file.recipes[0].method, out);
+            rc = take_weights(&plan, out, err);
         }
         ww_merge_plan_release(&plan);
     }

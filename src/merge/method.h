@@ -43,6 +43,12 @@ enum ww_method_stats {
     WW_STATS_GRAM /* columns x columns of a matrix, read by the method; may be missing */
 };
 
+enum ww_method_share {
+    WW_SHARE_WEIGHT, /* the weight, or its part of the sum where that is divided by it */
+    WW_SHARE_OF_SUM, /* its part of the sum, always */
+    WW_SHARE_UNTOLD  /* follows from the tensors: counts as the whole */
+};
+
 struct ww_method_ops; /* src/merge/kernel.h: how it is computed */
 
 #define WW_METHOD_MAX_PARAMS 12
@@ -61,6 +67,7 @@ struct ww_method {
                         for bit: may merge models locked with one key */
     const char *order_reason;   /* why not, or under which parameters, for people; "" */
     enum ww_method_stats stats; /* an imported tensor beside each source, what of */
+    enum ww_method_share share; /* what a policy is told that a weight is worth */
     bool within_tolerance; /* through LAPACK: equal within a tolerance, not to the bit */
     const struct ww_method_param *params;
     size_t n_params;

@@ -2,7 +2,10 @@
 /* Recipes whose plans are only looked at. */
 #include "ww_model_fixture.h"
 
+#include "merge/method.h"
 #include "merge/predict.h"
+#include "util/fs.h"
+#include "weightward/merge.h"
 
 /* Thousands of them are looked at to tell a method; what only warns is not asked. */
 static void a_plan_that_is_looked_at_warns_nobody(void **state)
@@ -39,10 +42,71 @@ static void a_plan_that_is_looked_at_warns_nobody(void **state)
     ww_fx_free(model);
 }
 
+/* What a policy is asked about is what a weight does, not the number in the recipe. */
+static void the_share_of_a_source_is_what_it_does(void **state)
+{
+    static const struct {
+        const char *method;
+        const char *parameters;
+        int64_t share;
+    } rows[] = {
+        {"linear", "normalize: false", 400000},
+        {"linear", "normalize: true", 800000},
+        {"task_arithmetic", "lambda: 1", 400000},
+        {"task_arithmetic", "lambda: 2.5", 1000000},
+        {"ties", "lambda: 0.5", 400000},
+        {"multislerp", "normalize_weights: true", 800000},
+        {"multislerp", "normalize_weights: false", 400000},
+        {"nuslerp", "nuslerp_flatten: true", 800000},
+        {"karcher", "max_iter: 3", 1000000},
+    };
+    const struct ww_merge_options options = {0};
+    struct ww_error err = {0};
+    char *dir = ww_test_mkdir();
+    struct ww_fx *model[3];
+    char path[600];
+    char recipe[2000];
+    (void)state;
+    for (int m = 0; m < 3; m++) {
+        model[m] = ww_fx_new("{\"model_type\":\"plain\",\"num_hidden_layers\":1}");
+        ww_fx_add(model[m], "4,4", "model.layers.0.mlp.weight");
+        ww_fx_open(model[m]);
+    }
+    snprintf(path, sizeof(path), "%s/r.yml", dir);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const bool based = ww_method_find(rows[i].method)->base == WW_BASE_REQUIRED;
+        const bool weighed =
+            ww_method_param(ww_method_find(rows[i].method), "weight") != WW_NONE;
+        struct ww_merge_ask ask;
+        snprintf(recipe, sizeof(recipe),
+                 "merge_method: %s\n%s%s\nparameters: {%s}\nmodels:\n- model: %s\n%s"
+                 "- model: %s\n%s",
+                 rows[i].method, based ? "base_model: " : "", based ? model[2]->path : "",
+                 rows[i].parameters, model[0]->path,
+                 weighed ? "  parameters: {weight: 0.4}\n" : "", model[1]->path,
+                 weighed ? "  parameters: {weight: 0.1}\n" : "");
+        assert_int_equal(ww_file_write(path, recipe, strlen(recipe), 0600, true, &err),
+                         WW_OK);
+        if (ww_merge_ask(path, &options, true, &ask, &err)) {
+            fail_msg("%s: %s", rows[i].method, err.text);
+        }
+        if (ask.sources[0].weight != rows[i].share) {
+            fail_msg("%s, %s: %lld", rows[i].method, rows[i].parameters,
+                     (long long)ask.sources[0].weight);
+        }
+        ww_merge_ask_release(&ask);
+    }
+    for (int m = 0; m < 3; m++) {
+        ww_fx_free(model[m]);
+    }
+    ww_test_rmdir(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_plan_that_is_looked_at_warns_nobody),
+        cmocka_unit_test(the_share_of_a_source_is_what_it_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
