@@ -5,13 +5,16 @@
  */
 #include "db/backend.h"
 
+#include <limits.h>
 #include <sqlite3.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/fs.h"
 
 #define BUSY_MS 60000
 /* quick_check reads the whole file; above this size a reader trusts pages one by one. */
@@ -317,6 +320,35 @@ static enum ww_err configure(struct ww_db *db, struct ww_error *err)
     return rc;
 }
 
+/* A journal of a transaction over several files names a further one, which SQLite removes
+ * when it has rolled back. Ours is of one file: one that names another came from
+ * elsewhere, and would have any file of the user's removed. */
+static enum ww_err check_journal(const char *path, struct ww_error *err)
+{
+    static const uint8_t names_one[] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
+    uint8_t end[sizeof(names_one)];
+    char real[PATH_MAX]; /* beside the file that a link leads to */
+    char *journal = ww_asprintf("%s-journal", realpath(path, real) ? real : path);
+    struct stat st;
+    int fd = -1;
+    enum ww_err rc = journal ? WW_OK : WW_FAIL_MEMORY(err, "'%s'", path);
+
+    if (!rc && ww_file_open(journal, &fd, &st, NULL) == WW_OK &&
+        st.st_size >= (off_t)sizeof(end) &&
+        ww_pread_full(fd, end, sizeof(end), (uint64_t)st.st_size - sizeof(end), journal,
+                      NULL) == WW_OK &&
+        memcmp(end, names_one, sizeof(end)) == 0) {
+        rc = WW_FAIL(err, WW_E_MALFORMED,
+                     "'%s' names another file, and is no journal of '%s'; remove it",
+                     journal, path);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    ww_free(journal);
+    return rc;
+}
+
 enum ww_err ww_db_open_sqlite(struct ww_db *db, const char *path, enum ww_db_mode mode,
                               const struct ww_db_stamp *stamp, struct ww_error *err)
 {
@@ -343,6 +375,10 @@ enum ww_err ww_db_open_sqlite(struct ww_db *db, const char *path, enum ww_db_mod
                        stamp->what, path);
     }
     db->made = mode == WW_DB_WRITE && access(path, F_OK) != 0;
+    rc = check_journal(path, err);
+    if (rc) {
+        return rc;
+    }
     code = sqlite3_open_v2(path, &handle, flags, NULL);
     db->handle = handle;
     if (code) {

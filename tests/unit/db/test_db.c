@@ -2,7 +2,10 @@
 /* What goes into an SQLite file comes out; transactions; files that are none of ours. */
 #include "ww_test.h"
 
+#include <sys/stat.h>
+
 #include "db/db.h"
+#include "util/fs.h"
 
 static struct ww_error err;
 static const struct ww_db_stamp stamp = {0x12345678, 3, "catalogue"};
@@ -109,12 +112,60 @@ static void stamps_of_others_and_newer_ones_are_refused(void **state)
     ww_test_rmdir(dir);
 }
 
+/* SQLite would remove what such a journal names, which may be any file of the user's. */
+static void a_journal_that_names_another_file_is_refused(void **state)
+{
+    static const uint8_t magic[] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
+    char *dir = ww_test_mkdir();
+    char *path = file_in(dir);
+    char *keys = NULL;
+    char *journal = NULL;
+    struct ww_db *db = NULL;
+    uint8_t text[2048] = {0};
+    struct stat st;
+    (void)state;
+    OK(ww_db_open(path, WW_DB_WRITE, &stamp, &db, &err));
+    run(db, "CREATE TABLE t (i BIGINT)");
+    ww_db_close(db);
+    assert_true(asprintf(&keys, "%s/keys", dir) > 0);
+    assert_true(asprintf(&journal, "%s-journal", path) > 0);
+    OK(ww_file_write(keys, "secret", 6, 0600, false, &err));
+    /* The header of a journal without pages, of sectors of 512 bytes; then the name. */
+    memcpy(text, magic, sizeof(magic));
+    text[22] = 2;
+    text[25] = 1;
+    const size_t len = strlen(keys);
+    uint32_t sum = 0;
+    for (size_t i = 0; i < len; i++) {
+        sum += (uint8_t)keys[i];
+    }
+    uint8_t *at = text + 512 + 4;
+    memcpy(at, keys, len);
+    at += len;
+    for (unsigned i = 0; i < 4; i++) {
+        at[i] = (uint8_t)(len >> (24 - 8 * i));
+        at[4 + i] = (uint8_t)(sum >> (24 - 8 * i));
+    }
+    memcpy(at + 8, magic, sizeof(magic));
+    at += 16;
+    OK(ww_file_write(journal, text, (size_t)(at - text), 0600, false, &err));
+    for (int mode = WW_DB_READ; mode <= WW_DB_WRITE; mode++) {
+        FAILS(ww_db_open(path, mode, &stamp, &db, &err), WW_E_MALFORMED);
+        assert_int_equal(stat(keys, &st), 0);
+    }
+    free(keys);
+    free(journal);
+    free(path);
+    ww_test_rmdir(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_come_out_as_they_went_in),
         cmocka_unit_test(rolled_back_is_as_never_written_and_a_reader_writes_nothing),
         cmocka_unit_test(stamps_of_others_and_newer_ones_are_refused),
+        cmocka_unit_test(a_journal_that_names_another_file_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
