@@ -254,6 +254,26 @@ static enum ww_err keep_issuer(X509_STORE_CTX *ctx, X509 **issuer, struct ww_err
     return WW_OK;
 }
 
+/* What stands between leaf and anchor and names purposes issues for these alone, as Go
+ * and browsers read RFC 5280: who may issue for web servers makes no signers of models.
+ */
+static enum ww_err check_issuers(X509_STORE_CTX *ctx, struct ww_error *err)
+{
+    const STACK_OF(X509) *built = X509_STORE_CTX_get0_chain(ctx);
+
+    for (int i = 1; i + 1 < sk_X509_num(built); i++) {
+        /* All bits are set where it names none. */
+        if (!(X509_get_extended_key_usage(sk_X509_value(built, i)) &
+              (XKU_CODE_SIGN | XKU_ANYEKU))) {
+            return WW_FAIL(err, WW_E_UNTRUSTED,
+                           "certificate %d of the chain may not issue for code signing: "
+                           "its extended key usage lacks codeSigning",
+                           i + 1);
+        }
+    }
+    return WW_OK;
+}
+
 /* partial: any of the anchors ends the chain, a root or not. */
 static enum ww_err check_chain(const struct ww_certs *chain,
                                const struct ww_certs *anchors, bool partial,
@@ -284,7 +304,8 @@ static enum ww_err check_chain(const struct ww_certs *chain,
         rc = refuse_chain(ctx, err);
         goto out;
     }
-    if (issuer) {
+    rc = check_issuers(ctx, err);
+    if (!rc && issuer) {
         rc = keep_issuer(ctx, issuer, err);
     }
 out:

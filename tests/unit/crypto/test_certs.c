@@ -75,6 +75,7 @@ static const struct {
     {"own-control", YEAR_2100, WW_E_EXPIRED, NULL},
     {"own-control", -1, WW_E_EXPIRED, NULL},
     {"own-eku-server-auth", YEAR_2026, WW_E_UNTRUSTED, NULL},
+    {"own-issuer-server-auth", YEAR_2026, WW_E_UNTRUSTED, NULL},
     {"own-expired-leaf-old-ca", YEAR_2026, WW_E_EXPIRED, NULL},
     {"own-intermediate-from-verifier", YEAR_2026, WW_OK, "CN=own leaf"},
     {"own-intermediate-not-ca", YEAR_2026, WW_E_UNTRUSTED, NULL},
