@@ -308,9 +308,16 @@ static bool refuse_head(struct visit *v, const struct route *route, const char *
                                                   MHD_HTTP_HEADER_AUTHORIZATION);
     const char *length = mhd.lookup_connection_value(v->connection, MHD_HEADER_KIND,
                                                      MHD_HTTP_HEADER_CONTENT_LENGTH);
+    const char *page = mhd.lookup_connection_value(v->connection, MHD_HEADER_KIND,
+                                                   MHD_HTTP_HEADER_ORIGIN);
     const bool post = strcmp(method, MHD_HTTP_METHOD_POST) == 0;
     uint64_t bytes = 0;
-    if ((!route || !route->open) && !ww_bearers_allow(&v->served->bearers, key)) {
+    /* Any page that a browser on this machine shows may send here, and says so. */
+    if (page && v->served->bearers.n == 0) {
+        *sent = refuse(v, MHD_HTTP_FORBIDDEN, "page_without_key",
+                       "a page in a browser asks: where no keys are needed, none is "
+                       "answered");
+    } else if ((!route || !route->open) && !ww_bearers_allow(&v->served->bearers, key)) {
         *sent = refuse(v, MHD_HTTP_UNAUTHORIZED, "invalid_api_key",
                        key ? "the key is not known" : "a key is needed: Bearer");
     } else if (!route) {

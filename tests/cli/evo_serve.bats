@@ -250,7 +250,7 @@ permitted_pool() {
     [ "$(ask "$body" -H 'Authorization: Bearer sk-0123456789abcdee')" = 401 ]
     [ "$(status /v1/models)" = 401 ]
     [ "$(status /health)" = 200 ]
-    [ "$(ask "$body" -H 'Authorization: Bearer sk-0123456789abcdef')" = 200 ]
+    [ "$(ask "$body" -H 'Authorization: Bearer sk-0123456789abcdef' -H 'Origin: null')" = 200 ]
     jq -e '.choices[0].text == "ba"' body
     stop
 }
@@ -271,6 +271,9 @@ permitted_pool() {
     [ "$(status /v1/completions -D head)" = 405 ]
     grep -qi '^allow: POST' head
     [ "$(status /v1/embeddings -d '{}')" = 404 ]
+    # a page that a browser here shows, whoever wrote it
+    [ "$(ask '{"model": "fusion", "prompt": "R:ab="}' -H 'Origin: https://page.example')" = 403 ]
+    jq -e '.error.code == "page_without_key"' body
     [ "$(status /v1/chat/completions -d '{"model": "fusion", "messages": [{"role": "user", "content": "a"}]}')" = 400 ]
     jq -e '.error.message | contains("template")' body
     head -c 1048577 /dev/zero | tr '\0' ' ' >large
