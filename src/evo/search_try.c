@@ -16,6 +16,7 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "weightward/guard.h"
 #include "weightward/merge.h"
 
 static const char *const part_names[WW_PARTS] = {"search", "again", "final"};
@@ -77,6 +78,27 @@ uint32_t ww_search_failed(const struct ww_search *s)
     return failed;
 }
 
+/* Hundreds of merges are not asked about one by one: what wants to be asked about is not
+ * searched over. */
+static enum ww_err check_nobody_asks(const char *recipe,
+                                     const struct ww_merge_options *options,
+                                     struct ww_error *err)
+{
+    const struct ww_guard_options no_root = {0};
+    struct ww_verdict *verdict = NULL;
+    struct ww_merge_ask models = {0};
+    enum ww_err rc = ww_merge_ask(recipe, options, false, &models, err);
+
+    if (!rc) {
+        const struct ww_policy_ask ask = {
+            .action = "merge", .sources = models.sources, .n_sources = models.n_sources};
+        rc = ww_policy_guard(&ask, &no_root, &verdict, err);
+    }
+    ww_verdict_free(verdict);
+    ww_merge_ask_release(&models);
+    return rc;
+}
+
 static enum ww_err write_model(const struct batch *b, struct ww_trial *trial,
                                const char *folder, struct ww_error *err)
 {
@@ -85,7 +107,8 @@ static enum ww_err write_model(const struct batch *b, struct ww_trial *trial,
     struct ww_merge_report report = {0};
     struct ww_error why = {0};
     options.run.progress = NULL;
-    enum ww_err rc = ww_merge_folder(trial->path, folder, &options, &report, &why);
+    enum ww_err rc = check_nobody_asks(trial->path, &options, &why);
+    rc = rc ? rc : ww_merge_folder(trial->path, folder, &options, &report, &why);
     ww_merge_report_release(&report);
     enum ww_err_class class = ww_err_class_of(rc);
     if (class == WW_CLASS_MALFORMED || class == WW_CLASS_UNSUPPORTED) {

@@ -133,6 +133,13 @@ PY
     "$WW" evo search space.yml --evaluator ./score.py --output out.json --journal j \
         --evaluations 13 "$FAMILY/expert-rev" -q >said
     jq -e '.gain_over_start and .variables.w > 0.1 and .failed == 0' out.json
+    # nor is that a way around policies
+    cp -r "$FAMILY/expert-rev" asks
+    chmod u+w asks
+    echo '{}' >asks/weightward-policy.json
+    sed -i "s|$FAMILY/expert-rev|$PWD/asks|" space.yml
+    refused 4 "asks for policies" "$WW" evo search space.yml --evaluator ./score.py --output no.json --journal j2 \
+        --evaluations 13 "$FAMILY/expert-rev"
 }
 
 @test "a page shows how a search went" {
