@@ -6,6 +6,7 @@
  * the lowest reason, rules are collected wherever they match.
  */
 #include <string.h>
+#include <strings.h>
 
 #include "policy/words.h"
 #include "util/fail.h"
@@ -132,14 +133,21 @@ static bool cosources(const struct ww_evaluation *e, size_t source,
     return true;
 }
 
+/* SPDX identifiers are one in any case (SPDX 2.3, annex D), and cards of the Hub have
+ * lower case where lists of licences have not. */
 static bool license_in(const struct ww_model_facts *m, const struct ww_words *words)
 {
-    return m->license && ww_words_have(words, m->license);
+    bool found = false;
+
+    for (size_t i = 0; i < words->n && m->license && !found; i++) {
+        found = strcasecmp(words->items[i], m->license) == 0;
+    }
+    return found;
 }
 
 static bool license_not_in(const struct ww_model_facts *m, const struct ww_words *words)
 {
-    return m->license && !ww_words_have(words, m->license);
+    return m->license && !license_in(m, words);
 }
 
 static bool signed_by(const struct ww_model_facts *m, const struct ww_words *words)

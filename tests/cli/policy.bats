@@ -41,6 +41,19 @@ EOF
         "$WW" policy test "$POLICIES/partners-only.json" "$POLICIES/partners-only.json"
 }
 
+@test "a licence is the same in any case" {
+    local a=$(printf %064d 1) b=$(printf %064d 2)
+    jq -n --arg a "$a" --arg b "$b" '{type: "weightward.policy-test/1",
+        models: {a: {root: $a, signer: "k", license: "mit", tags: ["open"]},
+                 b: {root: $b, signer: "k", license: "gpl-3.0", tags: ["open"]}},
+        cases: [{name: "c", requester: "k", now: "2026-11-25T00:00:00Z", expect: "deny",
+                 request: ({type: "weightward.request/1", action: "merge", nonce: "1", time: "2026-11-24T00:00:00Z",
+                            sources: [{model: "sha256:\($a)"}, {model: "sha256:\($b)"}]} | tojson)}]}' >table.json
+    jq '.rules = [{id: "r", effect: "permit", subjects: ["anyone"], actions: ["merge"], resources: ["tag:open"],
+                   when: {licenses_denied: ["GPL-3.0"]}}]' "$POLICIES/open-release.json" >p.json
+    "$WW" policy test table.json p.json
+}
+
 @test "a misspelt condition rejects the policy and names the nearest" {
     sed 's/max_weight/max_wieght/' "$POLICIES/partners-only.json" >typo.json
     refused 3 "max_weight" "$WW" policy explain typo.json
