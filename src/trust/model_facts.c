@@ -202,29 +202,45 @@ static enum ww_err read_level(struct reading *r, int dirfd, struct level *level,
     return WW_OK;
 }
 
-/* A side file of the model, when the level's signature covers those very bytes. */
+static const struct ww_oms_resource *find_resource(const struct ww_oms *oms,
+                                                   const char *name)
+{
+    for (size_t i = 0; i < oms->n_resources; i++) {
+        if (strcmp(oms->resources[i].path, name) == 0) {
+            return &oms->resources[i];
+        }
+    }
+    return NULL;
+}
+
+/* A side file of the model. One that the signature does not list says nothing; one that
+ * it lists must be read as it was signed, or its tags could be left out of a decision. */
 static enum ww_err read_side(struct reading *r, const struct level *level,
                              const char *name, struct ww_buf *text, bool *covered,
                              struct ww_error *err)
 {
-    struct ww_error local = {0};
+    const struct ww_oms_resource *listed = find_resource(&level->oms, name);
     uint8_t digest[WW_SHA256_BYTES];
-    enum ww_err rc = ww_file_read_at(r->dirfd, name, WW_LINKS_HUB, text, &local);
+    enum ww_err rc = WW_OK;
 
-    *covered = false;
+    *covered = listed != NULL;
+    if (!listed) {
+        return WW_OK;
+    }
+    if (level->oms.shard_size != 0 || strcmp(level->oms.algorithm, "sha256") != 0) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "'%s' is not signed by its SHA-256, so what it says is not "
+                       "known; sign the model with 'weightward sign'",
+                       name);
+    }
+    rc = ww_file_read_at(r->dirfd, name, WW_LINKS_REFUSE, text, err);
     if (rc) {
-        return rc == WW_E_NOMEM ? WW_FAIL(err, rc, "%s", local.text) : WW_OK;
+        return rc;
     }
     ww_sha256_of(text->data, text->len, digest);
-    for (size_t i = 0; i < level->oms.n_resources; i++) {
-        const struct ww_oms_resource *resource = &level->oms.resources[i];
-        *covered = *covered ||
-                   (strcmp(resource->path, name) == 0 && level->oms.shard_size == 0 &&
-                    level->oms.digest_bytes == WW_SHA256_BYTES &&
-                    strcmp(level->oms.algorithm, "sha256") == 0 &&
-                    memcmp(resource->digest, digest, sizeof(digest)) == 0);
-    }
-    return WW_OK;
+    return memcmp(listed->digest, digest, sizeof(digest)) == 0
+               ? WW_OK
+               : WW_FAIL(err, WW_E_TAMPERED, "'%s' differs from what was signed", name);
 }
 
 static enum ww_err read_sides(struct reading *r, const struct level *level,

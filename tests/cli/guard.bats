@@ -160,6 +160,27 @@ ROOT=(--policy-root root.signed.json --policy policy.signed.json)
     [ -f out/attestations/decision.sigstore.json ]
 }
 
+@test "a signed card that cannot be read takes no tag out of a decision" {
+    cp -r "$AMBER/../expert-rev" probe
+    chmod -R u+w probe
+    "$WW" key new signing --out k --no-passphrase -q
+    rm -rf probe/attestations probe/model.sig
+    "$WW" sign probe --key k.key --tensors -q
+    jq --arg root "$("$WW" verify probe --key k.pub --json -q | jq -r .tensor_root)" '.rules = [
+        {id: "all", effect: "permit", subjects: ["anyone"], actions: ["lock"], resources: ["model:sha256:\($root)"]},
+        {id: "not", effect: "forbid", subjects: ["anyone"], actions: ["lock"], resources: ["tag:secret"]}]' \
+        "$BATS_TEST_DIRNAME/../../policies/partners-only.json" >p.json
+    house p.json
+    rm -r a && cp -r probe a && rm -r a/attestations a/model.sig
+    printf -- '---\nlicense: mit\ntags:\n- secret\n---\n' >a/README.md
+    "$WW" sign a --key owner.key --tensors --origin -q
+    refused 1 "forbidden" "$WW" lock a out --key lock "${ROOT[@]}" --as owner.key --decision d1 -q
+    head -c 1100000 /dev/zero | tr '\0' x >>a/README.md
+    "$WW" sign a --key owner.key --tensors --origin --replace -q
+    refused 3 "README.md' has 11.* bytes, at most" "$WW" lock a out --key lock "${ROOT[@]}" --as owner.key -q
+    nothing_written out
+}
+
 @test "a policy older than a model asks for, or one left out, is not enough" {
     house "$BATS_TEST_DIRNAME/../../policies/partners-only.json"
     refused 4 "not given" "$WW" lock a out --key lock --policy-root root.signed.json \
