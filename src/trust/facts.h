@@ -24,6 +24,8 @@ struct ww_policy_need {
 struct ww_source_facts {
     struct ww_model_facts model;
     bool locked;
+    bool has_state;                   /* it lies where the action will find it */
+    uint8_t state[WW_SHA256_BYTES];   /* of its folder, before it was read */
     struct ww_model_facts *ancestors; /* owned; model.ancestors */
     struct ww_policy_need *needs;     /* of the model and its ancestors */
     size_t n_needs;
@@ -44,6 +46,11 @@ enum ww_err ww_facts_read(const struct ww_policy_source *source,
 enum ww_err ww_facts_need(struct ww_source_facts *facts, const char *id, uint64_t version,
                           bool was_used, struct ww_error *err) WW_MUST_USE;
 void ww_facts_release(struct ww_source_facts *facts);
+
+/** A digest over names, inodes, sizes and times of all files of a folder but git's: equal
+ *  as long as nobody changes or exchanges one of them. */
+enum ww_err ww_facts_folder_state(const char *path, uint8_t out[WW_SHA256_BYTES],
+                                  struct ww_error *err) WW_MUST_USE;
 
 /** Does the folder, or an ancestor whose evidence it carries, ask for a policy, whether
  * that can be proven or not? */

@@ -338,7 +338,14 @@ enum ww_err ww_facts_read(const struct ww_policy_source *source,
     if (rc) {
         return rc;
     }
-    rc = read_level(&r, r.dirfd, &level, &out->model, err);
+    /* What was unpacked to be asked about is not where it will be. */
+    out->has_state = !source->name;
+    if (out->has_state) {
+        rc = ww_facts_folder_state(path, out->state, err);
+    }
+    if (!rc) {
+        rc = read_level(&r, r.dirfd, &level, &out->model, err);
+    }
     if (!rc && level.key) {
         out->locked = level.is_sealed || level.tensors.lock != NULL;
         rc = verify_bytes(source, &level, run, err);

@@ -217,6 +217,26 @@ static void root_of_output(const char *folder, char out[2 * WW_SHA256_BYTES + 1]
     }
 }
 
+static enum ww_err check_sources(const struct ww_verdict *v, struct ww_error *err)
+{
+    uint8_t state[WW_SHA256_BYTES];
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < v->n_sources && v->decision.permit && !rc; i++) {
+        if (!v->facts[i].has_state) {
+            continue;
+        }
+        rc = ww_facts_folder_state(v->paths[i], state, err);
+        if (!rc && memcmp(state, v->facts[i].state, sizeof(state)) != 0) {
+            rc = WW_FAIL(err, WW_E_CHANGED,
+                         "'%s' changed after policies were asked about it: remove what "
+                         "was made of it",
+                         v->paths[i]);
+        }
+    }
+    return rc;
+}
+
 enum ww_err ww_verdict_record(const struct ww_verdict *v, const char *folder,
                               const char *path, struct ww_signkey *key,
                               struct ww_error *err)
@@ -233,7 +253,10 @@ enum ww_err ww_verdict_record(const struct ww_verdict *v, const char *folder,
     if (folder) {
         root_of_output(folder, root);
     }
-    rc = sign_statement(v, root, key, &bundle, err);
+    rc = check_sources(v, err);
+    if (!rc) {
+        rc = sign_statement(v, root, key, &bundle, err);
+    }
     if (!rc && path) {
         rc = ww_file_write(path, bundle.data, bundle.len, 0644, false, err);
     }

@@ -181,6 +181,27 @@ ROOT=(--policy-root root.signed.json --policy policy.signed.json)
     nothing_written out
 }
 
+@test "what is exchanged after it was judged is noticed" {
+    house "$BATS_TEST_DIRNAME/../../policies/partners-only.json"
+    echo secret >pw
+    chmod 600 pw
+    for m in a b; do
+        "$WW" lock "$m" "sealed-$m" --level sealed --passphrase-file pw --sign owner.key "${ROOT[@]}" -q
+    done
+    late() {
+        for _ in {1..1000}; do ! grep -q "policy: permitted" said || break; sleep 0.02; done
+        mv sealed-a aside
+        mv sealed-b sealed-a
+        cat pw
+    }
+    : >said
+    local rc=0
+    "$WW" unlock sealed-a out --passphrase-fd 7 "${ROOT[@]}" --as owner.key 7< <(late) >said 2>&1 || rc=$?
+    [ "$rc" = 4 ]
+    grep -q "'sealed-a' changed after policies were asked about it" said
+    [ ! -e out/attestations/unlock-decision.sigstore.json ]
+}
+
 @test "a policy older than a model asks for, or one left out, is not enough" {
     house "$BATS_TEST_DIRNAME/../../policies/partners-only.json"
     refused 4 "not given" "$WW" lock a out --key lock --policy-root root.signed.json \
