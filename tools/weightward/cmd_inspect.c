@@ -13,49 +13,65 @@ struct inspect {
     char *descriptor_dir;
 };
 
+/* What was found, and the answer that borrows it. */
+struct found {
+    struct ww_model *model;
+    struct ww_layout *layout;
+    struct ww_block_moves *moves;
+    struct ww_check_report check;
+    struct ww_error why; /* a lock would refuse the model */
+    struct ww_inspection answer;
+};
+
+static void release(struct found *f)
+{
+    ww_block_moves_free(f->moves, f->answer.n_moves);
+    ww_layout_free(f->layout);
+    ww_model_close(f->model);
+}
+
 /* Fill what can be found out; a model that cannot be resolved is an answer, not an error,
  * unless the check was asked for. */
 static enum ww_err look(const struct inspect *opt, const char *path,
-                        const struct ww_run_options *run, struct ww_inspection *in,
-                        struct ww_model **model, struct ww_layout **layout,
-                        struct ww_block_moves **moves, struct ww_check_report *check,
-                        struct ww_error *why, struct ww_error *err)
+                        const struct ww_run_options *run, struct found *f,
+                        struct ww_error *err)
 {
     const struct ww_layout_options options = {opt->descriptor_dir, opt->descriptor};
-    enum ww_err rc = ww_model_open(path, model, err);
+    struct ww_inspection *in = &f->answer;
+    enum ww_err rc = ww_model_open(path, &f->model, err);
     if (rc) {
         return rc;
     }
-    in->model = *model;
-    enum ww_err refused = ww_model_check_lockable(*model, why);
+    in->model = f->model;
+    enum ww_err refused = ww_model_check_lockable(f->model, &f->why);
     struct ww_error unresolved = {0};
-    rc = ww_layout_resolve(*model, &options, layout, &unresolved);
+    rc = ww_layout_resolve(f->model, &options, &f->layout, &unresolved);
     if (rc && !refused) {
-        *why = unresolved;
+        f->why = unresolved;
         refused = rc;
     }
-    in->layout = *layout;
-    in->why = refused ? why : NULL;
+    in->layout = f->layout;
+    in->why = refused ? &f->why : NULL;
     if (rc && opt->check) {
         *err = unresolved;
         return rc;
     }
-    if (*layout) {
-        rc = ww_lock_moves(*layout, false, moves, &in->n_moves, err);
+    if (f->layout) {
+        rc = ww_lock_moves(f->layout, false, &f->moves, &in->n_moves, err);
         if (rc) {
             return rc;
         }
-        in->moves = *moves;
+        in->moves = f->moves;
     }
     if (opt->check) {
-        rc = ww_check_layout(*layout, run, check, err);
+        rc = ww_check_layout(f->layout, run, &f->check, err);
         if (rc) {
             return rc;
         }
-        in->check = check;
+        in->check = &f->check;
     }
     if (opt->count) {
-        rc = ww_inspect_nonfinite(*model, &in->nonfinite, err);
+        rc = ww_inspect_nonfinite(f->model, &in->nonfinite, err);
         in->nonfinite_counted = rc == WW_OK;
     }
     return opt->count ? rc : WW_OK;
@@ -64,33 +80,24 @@ static enum ww_err look(const struct inspect *opt, const char *path,
 static int run_inspect(const void *options, const char *verb, const char *const *args)
 {
     const struct inspect *opt = options;
-    struct ww_model *model = NULL;
-    struct ww_layout *layout = NULL;
-    struct ww_block_moves *moves = NULL;
-    struct ww_check_report check = {0};
-    struct ww_inspection in = {0};
-    struct ww_error why = {0};
+    struct found found = {0};
     struct ww_error err = {0};
+    char *text = NULL;
     struct ww_run_options run = {0};
     int status = cli_run_options(&opt->common, &run);
     if (status) {
         return status;
     }
-    enum ww_err rc =
-        look(opt, args[0], &run, &in, &model, &layout, &moves, &check, &why, &err);
+    enum ww_err rc = look(opt, args[0], &run, &found, &err);
     cli_progress_done();
     if (rc) {
         status = cli_fail(verb, &opt->common, &err);
-        goto out;
+    } else {
+        rc = opt->common.json ? ww_report_inspect_json(&found.answer, &text, &err)
+                              : ww_report_inspect_text(&found.answer, &text, &err);
+        status = cli_answer_json(verb, &opt->common, rc, text, &err);
     }
-    char *text = NULL;
-    rc = opt->common.json ? ww_report_inspect_json(&in, &text, &err)
-                          : ww_report_inspect_text(&in, &text, &err);
-    status = cli_answer_json(verb, &opt->common, rc, text, &err);
-out:
-    ww_block_moves_free(moves, in.n_moves);
-    ww_layout_free(layout);
-    ww_model_close(model);
+    release(&found);
     return status;
 }
 

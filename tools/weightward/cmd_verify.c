@@ -155,13 +155,60 @@ static bool read_time(const char *text, int64_t *at)
     return errno == 0 && end != text && *end == '\0';
 }
 
+static struct ww_verify_options options_of(const struct verify *opt)
+{
+    return (struct ww_verify_options){
+        .public_key = opt->keys ? opt->keys[0] : NULL,
+        .chain = (const char *const *)opt->chain,
+        .n_chain = cli_count(opt->chain),
+        .at_unix = opt->at,
+        .trusted_root = opt->trusted_root,
+        .identity = opt->identity,
+        .identity_provider = opt->provider,
+        .signature = opt->signature,
+        .ignore_paths = (const char *const *)opt->ignore,
+        .n_ignore_paths = cli_count(opt->ignore),
+        .ignore_unsigned_files = opt->ignore_unsigned != 0,
+        .tensor = opt->tensor,
+    };
+}
+
+static int run_one(const struct verify *opt, const char *verb, const char *model,
+                   enum ww_verify_method method)
+{
+    struct ww_verify_options options = options_of(opt);
+    struct ww_verify_report report = {0};
+    struct ww_error err = {0};
+    char *json = NULL;
+    int status = cli_run_options(&opt->common, &options.run);
+    if (status) {
+        return status;
+    }
+    options.method = method;
+    enum ww_err rc = ww_verify_folder(model, &options, &report, &err);
+    cli_progress_done();
+    if (rc) {
+        status = cli_fail(verb, &opt->common, &err);
+        if (!opt->common.json && ww_err_class_of(rc) == WW_CLASS_REFUSED) {
+            printf("REFUSED: '%s'\n", model);
+        }
+        goto out;
+    }
+    tell(opt, &report, model);
+    if (opt->common.json) {
+        rc = ww_report_verify_json(&report, &json, &err);
+        status = cli_answer_json(verb, &opt->common, rc, json, &err);
+    }
+out:
+    ww_verify_report_release(&report);
+    return status;
+}
+
 static int run_verify(const void *given, const char *verb, const char *const *args)
 {
     struct verify timed = *(const struct verify *)given;
     const struct verify *opt = &timed;
     const char *model = args[0];
-    struct ww_error err = {0};
-    struct ww_verify_report report = {0};
     enum ww_verify_method method = WW_VERIFY_KEY;
     if (timed.when && !read_time(timed.when, &timed.at)) {
         return cli_choice(verb, "--at",
@@ -182,43 +229,7 @@ static int run_verify(const void *given, const char *verb, const char *const *ar
     if (cli_count(opt->keys) > 1) {
         return cli_usage(verb, "several keys are for --chain; a model is signed by one");
     }
-    struct ww_verify_options options = {
-        .method = method,
-        .public_key = opt->keys ? opt->keys[0] : NULL,
-        .chain = (const char *const *)opt->chain,
-        .n_chain = cli_count(opt->chain),
-        .at_unix = opt->at,
-        .trusted_root = opt->trusted_root,
-        .identity = opt->identity,
-        .identity_provider = opt->provider,
-        .signature = opt->signature,
-        .ignore_paths = (const char *const *)opt->ignore,
-        .n_ignore_paths = cli_count(opt->ignore),
-        .ignore_unsigned_files = opt->ignore_unsigned != 0,
-        .tensor = opt->tensor,
-    };
-    status = cli_run_options(&opt->common, &options.run);
-    if (status) {
-        return status;
-    }
-    enum ww_err rc = ww_verify_folder(model, &options, &report, &err);
-    cli_progress_done();
-    if (rc) {
-        status = cli_fail(verb, &opt->common, &err);
-        if (!opt->common.json && ww_err_class_of(rc) == WW_CLASS_REFUSED) {
-            printf("REFUSED: '%s'\n", model);
-        }
-        goto out;
-    }
-    tell(opt, &report, model);
-    if (opt->common.json) {
-        char *json = NULL;
-        rc = ww_report_verify_json(&report, &json, &err);
-        status = cli_answer_json(verb, &opt->common, rc, json, &err);
-    }
-out:
-    ww_verify_report_release(&report);
-    return status;
+    return run_one(opt, verb, model, method);
 }
 
 int cmd_verify(int argc, const char **argv)
