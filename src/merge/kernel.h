@@ -77,7 +77,8 @@ struct ww_method_ops {
     bool tells; /* ww_moved_took is called with what `block` took */
     /** Blocks of whole rows; NULL: never. Asked before open. */
     bool (*wants_rows)(const struct ww_merge_job *job);
-    /** Check parameters and shapes, make the state; *scan asks for a pass first. */
+    /** Check parameters and shapes, make the state; *scan says whether a pass comes
+     * first. Every method has it, and `block`. */
     enum ww_err (*open)(struct ww_merge_job *job, bool *scan, struct ww_error *err);
     /** A block of a pass; acc was zeroed at the start of the tile. */
     void (*scan)(const struct ww_merge_job *job, unsigned pass,
