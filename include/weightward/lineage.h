@@ -82,6 +82,8 @@ struct ww_lineage_layer {
  * further source that may at most hide in what is called noise. */
 #define WW_LINEAGE_NO_NOISE 4.0
 #define WW_LINEAGE_HIDES 0.1
+/** What a noisy copy of a source has to have reached. */
+#define WW_LINEAGE_COPIES 6.0
 
 /** One class of tensors in one layer. */
 struct ww_lineage_class {
@@ -171,10 +173,11 @@ struct ww_decompose_report {
                            is how elements were selected; 0: not asked, or not so */
     bool has_noise;     /* what is unexplained was held against noise, since the answer
                            would have been incomplete, or is for what lies outside of
-                           cells; then the next four are told */
+                           cells; then the next five are told */
     bool noise_like; /* nothing shows that it is more than independent noise, a copy of a
                         source with noise in place of the source would have shown, and
-                        hides is WW_LINEAGE_HIDES at most; incomplete is false then */
+                        hides is WW_LINEAGE_HIDES and a third of the least included
+                        share at most; incomplete is false then */
     double score;    /* the largest statistic, in standard deviations of such noise:
                         none reaches WW_LINEAGE_NO_NOISE */
     double structured; /* part of the difference that is unexplained and lies in
@@ -183,6 +186,8 @@ struct ww_decompose_report {
     double hides;  /* a further source that is as wide as the widest candidate and as long
                       as the shortest, and went in whole, would have shown from this share
                       on */
+    double copies; /* what score a candidate would have that is a source and noise of its
+                      own, if that noise were all that is left: the least of them */
     double unseen; /* of weights that were rounded after the merge: a source may stand
                       for a relative that was not given where that leaves less of the
                       difference than this; 0: they were not, or it is incomplete */

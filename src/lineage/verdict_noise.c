@@ -2,12 +2,13 @@
 /* Is what is unexplained as noise would be? */
 #include <math.h>
 
+#include "lineage/sketch.h"
 #include "lineage/verdict_work.h"
 #include "lineage/whiteness.h"
 
-/* What a candidate that is a source and noise of its own would have reached, if what is
- * left were that noise. */
-#define TWIN_SHOWS (WW_LINEAGE_NO_NOISE + 2)
+/* Of the least share that is included: a relative with a cosine of 0.95 to a source, in
+ * the place of which it stands, leaves so much of it. */
+#define OF_LEAST 0.33
 
 /* Score from which on cells say that something else went in. With all given it is reached
  * now and then, by noise before the rounding (docs/benchmarks.md, lineage_noise.py). */
@@ -36,12 +37,32 @@ static enum ww_err measure(const struct ww_verdict_ask *v,
     if (rc || !out->told || out->score < WW_LINEAGE_NO_NOISE) {
         return rc;
     }
+    /* Rounding of task vectors of few steps turns on the last places of a share, and
+     * those that it was written with are short. */
+    for (size_t i = 0; i < r->n_sources; i++) {
+        const struct ww_lineage_source *one = &r->sources[i];
+        shares[i] = one->recipe == 0
+                        ? 0
+                        : ww_sketch_shortest(one->share, (one->high - one->low) / 2);
+    }
     ask.rounded = true;
     rc = ww_whiteness_measure(&ask, &rounded, err);
-    if (!rc && rounded.score < WW_LINEAGE_NO_NOISE) {
+    if (!rc && rounded.score < out->score) {
         *out = rounded;
     }
     return rc;
+}
+
+static double least_share(const struct ww_decompose_report *r)
+{
+    double least = HUGE_VAL;
+
+    for (size_t i = 0; i < r->n_sources; i++) {
+        if (r->sources[i].included) {
+            least = fmin(least, fabs(r->sources[i].share));
+        }
+    }
+    return least;
 }
 
 /* Noise that was added moves weights in no directions, a source does. An answer stays in
@@ -59,8 +80,10 @@ enum ww_err ww_verdict_noise(const struct ww_verdict_ask *v,
     r->score = found.score;
     r->structured = found.structured < r->unexplained ? found.structured : r->unexplained;
     r->hides = found.hides;
-    r->noise_like = found.score < WW_LINEAGE_NO_NOISE && found.twins >= TWIN_SHOWS &&
-                    found.hides <= WW_LINEAGE_HIDES;
+    r->copies = found.twins;
+    r->noise_like = found.score < WW_LINEAGE_NO_NOISE &&
+                    found.twins >= WW_LINEAGE_COPIES &&
+                    found.hides <= fmin(WW_LINEAGE_HIDES, OF_LEAST * least_share(r));
     r->incomplete = !r->noise_like;
     return WW_OK;
 }

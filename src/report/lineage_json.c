@@ -176,6 +176,7 @@ void ww_object_decompose(struct ww_jw *w, const struct ww_decompose_report *repo
         ww_jw_kdouble(w, "score", report->score);
         ww_jw_kdouble(w, "structured", report->structured);
         ww_jw_kdouble(w, "hides", report->hides);
+        ww_jw_kdouble(w, "copies", report->copies);
         ww_jw_close(w);
     }
     if (report->unseen > 0) {

@@ -145,16 +145,26 @@ static char *doubt_of(const struct ww_decompose_report *d,
 /* What is left beside, where it was held against noise. */
 static char *noise_of(const struct ww_decompose_report *d)
 {
-    return d->noise_like
-               ? ww_asprintf("; what is left looks like noise (score %.1f, below %.0f is "
-                             "asked for), and a further source that went in whole and is "
-                             "as long as these would have shown from a share of %.3f on",
-                             d->score, WW_LINEAGE_NO_NOISE, d->hides)
-           : d->has_noise && d->score >= WW_LINEAGE_NO_NOISE
-               ? ww_asprintf("; what is left is not as noise would be (score %.1f, noise "
-                             "is below %.0f)",
-                             d->score, WW_LINEAGE_NO_NOISE)
-               : ww_strdup("");
+    if (d->noise_like) {
+        return ww_asprintf("; what is left looks like noise (score %.1f, below %.0f is "
+                           "asked for), and a further source that went in whole and is "
+                           "as long as these would have shown from a share of %.3f on",
+                           d->score, WW_LINEAGE_NO_NOISE, d->hides);
+    }
+    if (!d->has_noise) {
+        return ww_strdup("");
+    }
+    if (d->score >= WW_LINEAGE_NO_NOISE) {
+        return ww_asprintf("; what is left is not as noise would be (score %.1f, noise "
+                           "is below %.0f)",
+                           d->score, WW_LINEAGE_NO_NOISE);
+    }
+    return d->copies < WW_LINEAGE_COPIES
+               ? ww_strdup("; what is left looks like noise, but is so little that a "
+                           "noisy copy of a source would not show")
+               : ww_asprintf("; what is left looks like noise, in which a further source "
+                             "of a share of %.3f could hide",
+                             d->hides);
 }
 
 /* What rounding after the merge hides, with controls and without. */

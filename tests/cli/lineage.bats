@@ -131,6 +131,18 @@ EOF
     [[ $output == "SUPPORTS IN PART: "*"is not as noise would be"* ]]
 }
 
+@test "short noise on one source with few rounding steps is told as noise, or as too little" {
+    blend task_arithmetic 0.65 0
+    "$WW_BIN/perturb_model" suspect noisy 0.002 7
+    "$WW" lineage decompose noisy --base "$family/base" --candidate "$family/expert-rev" --json -q >answer
+    jq -e '(.incomplete | not) and .noise_test.noise_like and .noise_test.score < 3' answer
+    "$WW_BIN/perturb_model" suspect less 0.001 7
+    "$WW" lineage decompose less --base "$family/base" --candidate "$family/expert-rev" --json -q >answer
+    jq -e '.incomplete and (.noise_test | .score < 3 and .hides < 0.1 and .copies < 6)' answer
+    run -0 "$WW" lineage decompose less --base "$family/base" --candidate "$family/expert-rev" -q
+    [[ $output == *"so little that a noisy copy of a source would not show"* ]]
+}
+
 @test "a source that changed gains of norms alone does not pass for noise" {
     cat >recipe.yml <<EOF
 merge_method: task_arithmetic

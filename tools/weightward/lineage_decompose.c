@@ -148,10 +148,17 @@ static void tell_noise(const struct ww_decompose_report *report)
             "not\n",
             report->score, WW_LINEAGE_NO_NOISE, report->structured,
             report->unexplained - report->structured);
+    } else if (report->has_noise && report->copies < WW_LINEAGE_COPIES) {
+        printf(
+            "what is not explained looks like noise, but is so little that a noisy copy "
+            "of a source would not show (%.1f standard deviations, %.0f are asked for)\n",
+            report->copies, WW_LINEAGE_COPIES);
     } else if (report->has_noise) {
         printf(
-            "what is not explained looks like noise, but is so long that a source of a "
-            "share of %.2f could hide in it\n",
+            "what is not explained looks like noise, but is so long that a further "
+            "source "
+            "of a share of %.3f, or as much of one for which a candidate stands, could "
+            "hide in it\n",
             report->hides);
     }
 }
