@@ -286,7 +286,7 @@ static enum ww_err solve_part(struct ww_pair *pair, uint32_t owner, enum part pa
     const bool heads = part == QUERY_KEY || part == VALUE_OUTPUT;
     struct ww_cross *crosses = NULL;
     struct ww_element element = {0};
-    struct ww_inner inner = {NULL, n, d, &element, pair->noisy};
+    struct ww_inner inner = {NULL, n, d, &element};
     struct fixes fixes = {0};
     bool any = false;
     enum ww_err rc = ww_crosses_new(n, d, &crosses, err);
@@ -328,7 +328,7 @@ static enum ww_err write_head_spaces(struct ww_pair *pair, struct ww_error *err)
         const size_t n[2] = {(size_t)att->n_heads, (size_t)att->n_kv_heads};
         for (int i = 0; i < 2 && !rc; i++) {
             struct ww_element whole = {0};
-            struct ww_inner inner = {NULL, n[1], 1, &whole, pair->noisy};
+            struct ww_inner inner = {NULL, n[1], 1, &whole};
             if (spaces[i] != WW_NONE) {
                 rc = ww_element_init(&whole, n[1], err);
                 for (uint32_t g = 0; g < whole.n; g++) {

@@ -9,8 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "attack/pair_rows.h"
-#include "attack/pair.h"
+#include "attack/frame_norms.h"
 #include "attack/slab.h"
 #include "model/convert.h"
 #include "model/elements.h"
@@ -19,6 +18,7 @@
 #include "util/num.h"
 
 #define LEAST_SAMPLES 4096
+#define LEAST_COSINE 0.5 /* of the columns of tables that are in one order */
 
 /* A table: its axis over the stream, and how it is sampled. */
 struct table {
@@ -210,6 +210,23 @@ static void count_found(struct ww_pair *pair, const struct ww_element *element)
     }
 }
 
+/* Tables whose words are in another order say nothing: norms may. */
+static enum ww_err find_without_tables(const struct ww_pair *pair,
+                                       const struct ww_residual *stream,
+                                       struct ww_matching *matching, struct ww_error *err)
+{
+    struct ww_matching other = {0};
+    enum ww_err rc = ww_frame_by_norms(pair, stream, &other, err);
+
+    if (!rc && other.n > 0 && ww_matching_mean(&other) >= LEAST_COSINE) {
+        ww_matching_release(matching);
+        *matching = other;
+    } else {
+        ww_matching_release(&other);
+    }
+    return rc;
+}
+
 static enum ww_err find_frame(struct ww_pair *pair, const struct ww_residual *stream,
                               double *cosine, struct ww_error *err)
 {
@@ -240,6 +257,9 @@ static enum ww_err find_frame(struct ww_pair *pair, const struct ww_residual *st
     }
     rc = ww_pair_rows(locked.rows, anchor.rows, n, samples,
                       stream->group != WW_RESIDUAL_PERM, &matching, err);
+    if (!rc && ww_matching_mean(&matching) < LEAST_COSINE) {
+        rc = find_without_tables(pair, stream, &matching, err);
+    }
     if (rc) {
         goto out;
     }

@@ -44,8 +44,7 @@ static int8_t exponent_of(double t)
     return (int8_t)(fabs(e) <= MOST_EXPONENT ? (int)e : 0);
 }
 
-static int8_t row_exponent(const struct ww_cross *x, size_t locked, size_t anchor,
-                           bool noisy)
+static int8_t row_exponent(const struct ww_cross *x, size_t locked, size_t anchor)
 {
     const struct ww_neuron_problem problem = {
         .alpha = norm(x, 0, locked),
@@ -53,8 +52,8 @@ static int8_t row_exponent(const struct ww_cross *x, size_t locked, size_t ancho
         .cu = dot(x, 0, locked, anchor),
         .cw = dot(x, 1, locked, anchor),
         .power = 1,
-        .own_u = noisy ? x->own[0][anchor] : 0,
-        .own_w = noisy ? x->own[1][anchor] : 0,
+        .own_u = x->own[0][anchor],
+        .own_w = x->own[1][anchor],
     };
     return exponent_of(ww_solve_neuron(&problem));
 }
@@ -80,8 +79,7 @@ static void write_head(const struct ww_inner *inner, size_t g,
         const size_t from = how->first + match[i];
         inner->out->perm[at] = (uint32_t)from;
         inner->out->neg[at] = how->signs && vote(x, how->first + i, from) < 0;
-        inner->out->exp[at] =
-            how->scale ? row_exponent(x, how->first + i, from, inner->noisy) : 0;
+        inner->out->exp[at] = how->scale ? row_exponent(x, how->first + i, from) : 0;
     }
 }
 

@@ -12,7 +12,6 @@ struct ww_inner {
     size_t n;
     size_t d;
     struct ww_element *out; /* n * d */
-    bool noisy;             /* as in struct ww_pair */
 };
 
 /** A signed permutation of dimensions first .. first + count of every head. */

@@ -74,8 +74,8 @@ static void solve_signs(struct ww_pair *pair, const struct ww_mlp *mlp,
             .cw = s->cw[i],
             .power = mlp->act == WW_FN_RELU2 ? 2 : 1,
             .positive = !mlp->sign_moves,
-            .own_u = pair->noisy ? s->own_u[i] : 0,
-            .own_w = pair->noisy ? s->own_w[i] : 0,
+            .own_u = s->own_u[i],
+            .own_w = s->own_w[i],
         };
         const double t = ww_solve_neuron(&problem);
         const double e = t != 0 && isfinite(t) ? -round(log2(fabs(t))) : 0;
