@@ -361,7 +361,8 @@ enum ww_err ww_attention_tell(const struct ww_family *family, const int8_t *side
     int8_t sides[WW_LINEAGE_MAX_SOURCES] = {WW_SIDE_OUT};
     enum ww_err rc = WW_OK;
 
-    if (family->n_dense == 0 || family->disguise.read) { /* products of the files */
+    /* Products are those of the files. */
+    if (family->n_dense == 0 || (family->disguise.read && !family->disguise.heads)) {
         return WW_OK;
     }
     for (size_t i = 0; i < r->n_sources; i++) {

@@ -292,6 +292,33 @@ out:
     return rc;
 }
 
+enum ww_err ww_depths_start(const struct ww_model *suspect, const struct ww_model *base,
+                            struct ww_depths *out, struct ww_error *err)
+{
+    struct ww_depth_name name;
+    uint32_t first = WW_NONE;
+    uint32_t m = 0;
+    enum ww_err rc = ww_depth_stack(base, &first, err);
+
+    memset(out, 0, sizeof(*out));
+    if (rc || first == WW_NONE || !ww_depth_split(base->tensors[first].name, &name)) {
+        return rc;
+    }
+    out->stack = ww_strndup(base->tensors[first].name, name.before);
+    out->n = out->stack ? ww_depth_layers(suspect, out->stack) : 0;
+    out->of = ww_calloc(out->n + (size_t)1, sizeof(*out->of));
+    out->cosine = ww_calloc(out->n + (size_t)1, sizeof(*out->cosine));
+    if (!out->stack || !out->of || !out->cosine) {
+        ww_depths_release(out);
+        return WW_FAIL_MEMORY(err, "a map of layers");
+    }
+    m = ww_depth_layers(base, out->stack);
+    for (uint32_t j = 0; j < out->n; j++) {
+        out->of[j] = j < m ? j : m - 1;
+    }
+    return WW_OK;
+}
+
 void ww_depths_release(struct ww_depths *depths)
 {
     ww_free(depths->of);

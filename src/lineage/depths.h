@@ -20,6 +20,10 @@ struct ww_depths {
 /** Reads the beginning of each matrix of a layer in both models. */
 enum ww_err ww_depths_find(const struct ww_model *suspect, const struct ww_model *base,
                            struct ww_depths *out, struct ww_error *err) WW_MUST_USE;
+/** Before anything is known: the stack of the base with as many layers as the suspect
+ * has, each by its own number, or the last of the base's. n is 0 where there is none. */
+enum ww_err ww_depths_start(const struct ww_model *suspect, const struct ww_model *base,
+                            struct ww_depths *out, struct ww_error *err) WW_MUST_USE;
 void ww_depths_release(struct ww_depths *depths);
 
 /** Index in a relative of the base of what the suspect calls `name`; WW_NONE: it has

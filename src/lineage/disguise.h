@@ -31,7 +31,9 @@ struct ww_disguise {
      * them. From any thread, from many at once. */
     enum ww_err (*read)(void *payload, uint32_t tensor, uint64_t first, size_t n,
                         const struct ww_disguise_pair *out, struct ww_error *err);
-    bool folded;   /* gains of its norms are in what reads them; the sources' are not */
+    bool heads;      /* with read: model's files hold heads as it gives them */
+    bool lock_alone; /* payload is the ww_attack_view that model's files are read by */
+    bool folded;     /* gains of its norms are in what reads them; the sources' are not */
     bool exact;    /* what is read was not rounded beyond the dtype's grid: an adapter */
     bool cells;    /* read tells them; else half a step to either side, roughly */
     bool searched; /* scales of blocks were searched for, which leaves other noise than
@@ -91,6 +93,11 @@ enum ww_err ww_disguise_locked(struct ww_model *model, const struct ww_model *ba
                                bool noisy, struct ww_disguise *out, bool *took,
                                struct ww_error *err) WW_MUST_USE;
 
+/** Of a lock alone: what was added to the weights after it is told as steps of rounding
+ *  that are as long as the lock's factors made it, where these show. */
+enum ww_err ww_disguise_loud(const struct ww_model *base, struct ww_disguise *out,
+                             struct ww_error *err) WW_MUST_USE;
+
 /** Does the beginning of some matrix point elsewhere than the base's of its name? Layers
  *  that depths (may be NULL) finds like none are passed over. */
 enum ww_err ww_disguise_looks_locked(const struct ww_model *model,
@@ -103,17 +110,30 @@ enum ww_err ww_disguise_looks_locked(const struct ww_model *model,
 enum ww_err ww_disguise_gains_moved(struct ww_model *model, const struct ww_model *base,
                                     bool *moved, struct ww_error *err) WW_MUST_USE;
 
-/** Of the plain model that out holds: gains that were moved into matrices or out of them,
- *  a stream of another length, and a lock beside that, when it looks like one: *took. */
-enum ww_err ww_disguise_folded(const struct ww_model *base, struct ww_disguise *out,
-                               bool *took, struct ww_error *err) WW_MUST_USE;
+/** Of the floats that out holds: gains that were moved into matrices or out of them, a
+ *  stream of another length, and a lock beside that, when it looks like one: *took.
+ *  noisy: they were rounded in blocks. */
+enum ww_err ww_disguise_folded(const struct ww_model *base, bool noisy,
+                               struct ww_disguise *out, bool *took,
+                               struct ww_error *err) WW_MUST_USE;
 
-/** Of the plain model that out holds, which is the first of models, suspect, base,
+/** The same, or a lock alone. */
+enum ww_err ww_disguise_lock_or_gains(const struct ww_model *base, bool noisy,
+                                      struct ww_disguise *out, bool *took,
+                                      struct ww_error *err) WW_MUST_USE;
+
+/** Of the floats that out holds, which are the first of models, suspect, base,
  *  sources: turns a rotated residual stream back, if it has one. out is as it was else.
  */
 enum ww_err ww_disguise_rotated(struct ww_model *const *models, unsigned n_models,
                                 struct ww_disguise *out,
                                 struct ww_error *err) WW_MUST_USE;
+
+/** Of the suspect that out reads, the first of models, whatever was undone so far:
+ *  multiplies neurons back that were scaled by any factors against each other. out is as
+ *  it was where there are none. */
+enum ww_err ww_disguise_scaled(struct ww_model *const *models, unsigned n_models,
+                               struct ww_disguise *out, struct ww_error *err) WW_MUST_USE;
 
 /** Tensors that are the base's in another wrapper, as those of a text model inside of one
  *  of images and text, get the base's names, when most of those in common are so, and
@@ -129,8 +149,9 @@ enum ww_err ww_disguise_moved(const struct ww_model *base, struct ww_disguise *o
                               struct ww_error *err) WW_MUST_USE;
 
 /** Of weights that out decodes: layers in other places, which out tells then, or else
- *  undoes a lock of the base, when they look like one; out is the decoded and unlocked
- *  suspect then, and stays as it is else. */
+ *  undoes a lock of the base and folds gains that were moved, when they look like that;
+ *  out is the decoded and unlocked suspect then, and stays as it is else. Folded, its
+ *  model has files as well, which hold the weights. */
 enum ww_err ww_disguise_under(const struct ww_model *base, struct ww_disguise *out,
                               struct ww_error *err) WW_MUST_USE;
 

@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lineage/disguise.h"
-#include "lineage/folded.h"
+#include "lineage/folded_side.h"
 #include "model/convert.h"
 #include "model/elements.h"
 #include "util/alloc.h"
@@ -190,8 +189,9 @@ static enum ww_err take(struct moved_gains *g, struct ww_disguise *out,
     return WW_OK;
 }
 
-static enum ww_err look(struct moved_gains *g, const struct ww_model *base, bool *use,
-                        struct ww_error *err)
+/* Gains that are all one are a rotation's, which is looked for in floats as they are. */
+static enum ww_err look(struct moved_gains *g, const struct ww_model *base, bool noisy,
+                        bool *use, struct ww_error *err)
 {
     bool moved = false;
     bool ones = false;
@@ -200,9 +200,9 @@ static enum ww_err look(struct moved_gains *g, const struct ww_model *base, bool
     if (rc || !moved) {
         return rc;
     }
-    rc = ww_disguise_locked(g->suspect->model, g->anchor->model, false, &g->lock,
+    rc = ww_disguise_locked(g->suspect->model, g->anchor->model, noisy, &g->lock,
                             &g->locked, err);
-    *use = !rc && (g->locked || !ones || g->suspect->length != 1);
+    *use = !rc && (g->locked || !ones || g->suspect->length != 1 || noisy);
     return rc;
 }
 
@@ -235,8 +235,8 @@ enum ww_err ww_disguise_gains_moved(struct ww_model *model, const struct ww_mode
     return unless_grave(rc, &why, err);
 }
 
-enum ww_err ww_disguise_folded(const struct ww_model *base, struct ww_disguise *out,
-                               bool *took, struct ww_error *err)
+enum ww_err ww_disguise_folded(const struct ww_model *base, bool noisy,
+                               struct ww_disguise *out, bool *took, struct ww_error *err)
 {
     struct moved_gains *g = ww_calloc(1, sizeof(*g));
     struct ww_error why = {0};
@@ -247,7 +247,7 @@ enum ww_err ww_disguise_folded(const struct ww_model *base, struct ww_disguise *
         return rc;
     }
     g->inner = out->model;
-    rc = look(g, base, took, &why);
+    rc = look(g, base, noisy, took, &why);
     *took = *took && !rc;
     rc = unless_grave(rc, &why, err);
     rc = rc || !*took ? rc : take(g, out, err);
@@ -256,4 +256,22 @@ enum ww_err ww_disguise_folded(const struct ww_model *base, struct ww_disguise *
         free_gains(g);
     }
     return rc;
+}
+
+enum ww_err ww_folded_side_new(const struct ww_disguise *folded,
+                               const struct ww_reader *reader, struct ww_folded_side *out,
+                               struct ww_error *err)
+{
+    const struct moved_gains *g = folded->payload;
+    const struct ww_reader *const readers[] = {&out->folded.folded.file.reader};
+
+    ww_folded_beside(g->suspect, reader, &out->folded);
+    return g->locked ? ww_attack_view_beside(g->lock.payload, readers, &out->lock, err)
+                     : WW_OK;
+}
+
+const struct ww_reader *ww_folded_side_reader(const struct ww_folded_side *side)
+{
+    return side->lock ? ww_attack_view_reader(side->lock, 0)
+                      : &side->folded.folded.file.reader;
 }

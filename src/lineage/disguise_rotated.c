@@ -10,7 +10,9 @@
 
 #include "la/la.h"
 #include "lineage/family.h"
+#include "lineage/locked_turn.h"
 #include "lineage/moments.h"
+#include "lineage/recut.h"
 #include "lineage/rotated.h"
 #include "model/convert.h"
 #include "model/elements.h"
@@ -32,8 +34,10 @@ struct turned {
 };
 
 struct rotated {
-    struct ww_model *model;   /* the suspect as it is, or folded */
-    struct ww_disguise inner; /* whose model that is */
+    struct ww_model *model;      /* the suspect as it is, or folded, or without a lock */
+    struct ww_disguise inner;    /* whose model that is */
+    struct ww_locked_turn below; /* or that */
+    struct ww_depths depths;
     struct ww_rotation rotation;
     struct turned *tensors; /* as they are shown */
     uint32_t n;
@@ -48,7 +52,9 @@ static void free_rotated(void *payload)
         ww_free(r->tensors[t].steps);
     }
     ww_free(r->tensors);
+    ww_depths_release(&r->depths);
     ww_rotation_release(&r->rotation);
+    ww_locked_turn_release(&r->below);
     ww_disguise_release(&r->inner);
     if (r->fd >= 0) {
         close(r->fd);
@@ -66,18 +72,19 @@ static enum ww_err unchanged(void *payload, struct ww_error *err)
 static bool is_dense(const void *payload, uint32_t tensor)
 {
     const struct rotated *r = payload;
+    const struct ww_disguise *lock = r->below.lock.dense ? &r->below.lock : &r->inner;
 
-    return r->inner.dense(r->inner.payload, r->tensors[tensor].of);
+    return lock->dense(lock->payload, r->tensors[tensor].of);
 }
 
-/* Folded weights have the grid that they were stored on, but for a factor. */
+/* Weights in other floats have the grid that they were stored on, but for a factor. */
 static enum ww_dtype grid_of(const struct rotated *r, uint32_t t)
 {
+    const struct ww_model *stored = r->inner.raw ? r->inner.raw : r->inner.model;
     const struct ww_tensor *tensor = &r->model->tensors[t];
-    const uint32_t at =
-        r->inner.raw ? ww_model_find(r->inner.raw, tensor->name) : WW_NONE;
+    const uint32_t at = ww_model_find(stored, tensor->name);
 
-    return at == WW_NONE ? tensor->dtype : r->inner.raw->tensors[at].dtype;
+    return at == WW_NONE ? tensor->dtype : stored->tensors[at].dtype;
 }
 
 /* Steps lie along the stream: a reader's were divided by its gains. */
@@ -149,15 +156,49 @@ static enum ww_err write_rows(const struct rotated *r, const struct turned *t,
     return rc;
 }
 
-static double mean_step(const double *row, size_t n, enum ww_dtype dtype)
+/* steps: of blocks, 0 where the grid is all. */
+static double mean_step(const double *row, const double *steps, size_t n,
+                        enum ww_dtype dtype)
 {
     double sum = 0;
 
     for (size_t i = 0; i < n; i++) {
-        const double step = ldexp(1, ww_moments_step(row[i], dtype));
+        const double step =
+            steps[i] > 0 ? steps[i] : ldexp(1, ww_moments_step(row[i], dtype));
         sum += step * step;
     }
     return sqrt(sum / (double)n);
+}
+
+/* n rows from first on, with the steps of blocks that they were rounded in. */
+static enum ww_err read_rows(const struct rotated *r, const struct turned *t,
+                             uint64_t first, size_t n, const struct room *room,
+                             double *steps, struct ww_error *err)
+{
+    const size_t width = t->rows.width;
+    const uint64_t at =
+        first / t->rows.inner * width * t->rows.inner + first % t->rows.inner;
+    double across[2][WW_ROTATED_ROWS];
+    enum ww_err rc = WW_OK;
+
+    if (!r->inner.read || r->below.floats) { /* or no steps are known below the lock */
+        memset(steps, 0, n * width * sizeof(*steps));
+        return ww_rotated_read(r->model, t->of, &t->rows, first, n, room->bytes,
+                               room->rows, err);
+    }
+    if (t->rows.inner == 1) {
+        return ww_disguise_values(&r->inner, t->of, first * width, n * width, room->rows,
+                                  steps, err);
+    }
+    for (size_t c = 0; c < width && !rc; c++) {
+        rc = ww_disguise_values(&r->inner, t->of, at + c * t->rows.inner, n, across[0],
+                                across[1], err);
+        for (size_t i = 0; i < n && !rc; i++) {
+            room->rows[i * width + c] = across[0][i];
+            steps[i * width + c] = across[1][i];
+        }
+    }
+    return rc;
 }
 
 static enum ww_err turn_back(const struct rotated *r, struct turned *t,
@@ -177,10 +218,10 @@ static enum ww_err turn_back(const struct rotated *r, struct turned *t,
     }
     for (uint64_t first = 0; first < all && !rc; first += n) {
         n = ww_rotated_piece(&t->rows, first);
-        rc = ww_rotated_read(r->model, t->of, &t->rows, first, n, room->bytes, room->rows,
-                             err);
+        rc = read_rows(r, t, first, n, room, back, err);
         for (size_t i = 0; i < n && !rc; i++) {
-            t->steps[first + i] = mean_step(room->rows + i * width, width, dtype);
+            t->steps[first + i] =
+                mean_step(room->rows + i * width, back + i * width, width, dtype);
         }
         if (!rc) {
             ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, n, width, width, 1, room->rows, width,
@@ -204,6 +245,9 @@ static enum ww_err show(struct rotated *r, struct ww_tensor *shown, struct ww_er
     enum ww_err rc =
         room.rows && room.bytes ? WW_OK : WW_FAIL_MEMORY(err, "a rotated suspect");
 
+    if (!rc && r->fd < 0) {
+        rc = ww_rotation_unnamed(TEMPORARY, &r->fd, err);
+    }
     for (uint32_t t = 0; t < r->model->n_tensors && !rc; t++) {
         const struct ww_stream_part *part = &r->rotation.parts[t];
         struct turned *out = &r->tensors[r->n];
@@ -224,21 +268,122 @@ static enum ww_err show(struct rotated *r, struct ww_tensor *shown, struct ww_er
     return rc;
 }
 
+/* Bytes of a tensor turned back. */
+static enum ww_err read_back(void *payload, uint32_t tensor, uint64_t at, void *out,
+                             size_t n, struct ww_error *err)
+{
+    const struct rotated *r = payload;
+    const struct ww_unwritten *floats = &r->below.floats->file;
+
+    for (uint32_t t = 0; t < r->n && r->tensors[t].of <= tensor; t++) {
+        if (r->tensors[t].of == tensor && r->tensors[t].steps) {
+            return ww_pread_full(r->fd, out, n, r->tensors[t].at + at,
+                                 "a file without a name", err);
+        }
+    }
+    return floats->read(floats->payload, tensor, at, out, n, err);
+}
+
+static void forget(struct rotated *r)
+{
+    for (uint32_t t = 0; t < r->n; t++) {
+        ww_free(r->tensors[t].steps);
+    }
+    r->n = 0;
+}
+
+/* By the base's rotation, which the tables tell whatever became of heads and neurons. */
+static enum ww_err look_below(struct rotated *r, struct ww_model *const *models,
+                              unsigned n, bool *related, struct ww_error *err)
+{
+    struct ww_tensor *shown = ww_calloc(r->model->n_tensors, sizeof(*shown));
+    struct ww_model **unlocked = ww_calloc(n, sizeof(*unlocked));
+    enum ww_err rc = shown && unlocked ? WW_OK : WW_FAIL_MEMORY(err, "a rotated suspect");
+
+    rc = rc ? rc : show(r, shown, err);
+    rc = rc ? rc
+            : ww_locked_turn_find(r->model, models[WW_FAMILY_BASE], read_back, r,
+                                  &r->below, err);
+    if (!rc && r->below.floats) {
+        memcpy(unlocked, models, n * sizeof(*unlocked));
+        unlocked[WW_FAMILY_SUSPECT] = r->model = r->below.floats->model;
+        rc = ww_rotated_fit(unlocked, n, &r->depths, &r->rotation, related, err);
+    }
+    forget(r);
+    ww_free(shown);
+    ww_free(unlocked);
+    return rc;
+}
+
+/* The rotation of a stack, by the base stacked like it. */
+static enum ww_err open_stacked(struct rotated *r, const struct ww_model *base,
+                                const struct ww_depths *depths, struct ww_error *err)
+{
+    struct ww_recut *anchor = NULL;
+    struct ww_error why = {0};
+    enum ww_err rc =
+        ww_recut_stack(base, depths->stack, depths->of, depths->n, &anchor, &why);
+
+    ww_rotation_release(&r->rotation);
+    if (!rc) {
+        rc = ww_rotation_open(r->model, anchor->model, &r->rotation, err);
+    } else if (rc == WW_E_CONFIG || rc == WW_E_TENSOR) {
+        rc = WW_OK;
+    } else {
+        rc = WW_FAIL(err, rc, "%s", why.text);
+    }
+    ww_recut_free(anchor);
+    return rc;
+}
+
+/* Layers in other places: the tables tell a rotation, and what is turned back by it where
+ * layers came from, which then give a better one. */
+static enum ww_err look_elsewhere(struct rotated *r, const struct ww_model *base,
+                                  struct ww_error *err)
+{
+    struct ww_tensor *shown = ww_calloc(r->model->n_tensors, sizeof(*shown));
+    struct ww_depths alike = {0};
+    enum ww_err rc = shown ? ww_depths_start(r->model, base, &alike, err)
+                           : WW_FAIL_MEMORY(err, "a rotated suspect");
+
+    if (!rc && alike.n > 0 && alike.n != ww_depth_layers(base, alike.stack)) {
+        rc = open_stacked(r, base, &alike, err);
+    }
+    if (!rc && r->rotation.r) {
+        rc = show(r, shown, err);
+        rc = rc ? rc
+                : ww_locked_turn_depths(r->model, base, read_back, r, &r->below,
+                                        &r->depths, err);
+        forget(r);
+        rc = rc || r->depths.n == 0 ? rc : open_stacked(r, base, &r->depths, err);
+    }
+    ww_depths_release(&alike);
+    ww_free(shown);
+    return rc;
+}
+
+static enum ww_err describe(const struct rotated *r, char **out, struct ww_error *err)
+{
+    static const char again[] = "gains taken out again by the models that it is compared "
+                                "with";
+    static const char turned[] = "a rotated residual stream, turned back by the models "
+                                 "that it is compared with";
+    const char *lock = r->below.floats ? r->below.lock.undone : "";
+
+    *out = ww_asprintf("%s%s%s%s%s", r->inner.folded ? r->inner.undone : "",
+                       r->inner.folded ? ", " : "", r->inner.folded ? again : turned,
+                       lock[0] ? ", and " : "", lock);
+    return *out ? WW_OK : WW_FAIL_MEMORY(err, "a note");
+}
+
 static enum ww_err take(struct rotated *r, struct ww_disguise *out, struct ww_error *err)
 {
     struct ww_tensor *shown = ww_calloc(r->model->n_tensors, sizeof(*shown));
     struct ww_model *model = NULL;
-    char *text = r->inner.folded
-                     ? ww_asprintf("%s, gains taken out again by the models that it is "
-                                   "compared with",
-                                   r->inner.undone)
-                     : ww_strdup("a rotated residual stream, turned back by the models "
-                                 "that it is compared with");
-    enum ww_err rc = shown && text ? WW_OK : WW_FAIL_MEMORY(err, "a rotated suspect");
+    char *text = NULL;
+    enum ww_err rc = shown ? WW_OK : WW_FAIL_MEMORY(err, "a rotated suspect");
 
-    if (!rc) {
-        rc = ww_rotation_unnamed(TEMPORARY, &r->fd, err);
-    }
+    rc = rc ? rc : describe(r, &text, err);
     rc = rc ? rc : show(r, shown, err);
     rc = rc ? rc : ww_model_shown(r->model->path, shown, r->n, &model, err);
     ww_free(shown);
@@ -247,13 +392,16 @@ static enum ww_err take(struct rotated *r, struct ww_disguise *out, struct ww_er
         return rc;
     }
     *out = (struct ww_disguise){.model = model,
-                                .dense = r->inner.dense ? is_dense : NULL,
+                                .depths = r->depths,
+                                .dense = r->below.lock.dense || r->inner.dense ? is_dense
+                                                                               : NULL,
                                 .undone = text,
                                 .read = read_rotated,
                                 .off = OFF,
                                 .unchanged = unchanged,
                                 .free = free_rotated,
                                 .payload = r};
+    r->depths = (struct ww_depths){0};
     return WW_OK;
 }
 
@@ -264,7 +412,7 @@ enum ww_err ww_disguise_rotated(struct ww_model *const *models, unsigned n_model
     bool related = false;
     enum ww_err rc = WW_OK;
 
-    if (out->read || (out->undone && !out->folded) || out->depths.n > 0 ||
+    if ((out->undone && !out->folded) || out->depths.n > 0 ||
         n_models <= WW_FAMILY_SOURCES) {
         return WW_OK;
     }
@@ -279,8 +427,14 @@ enum ww_err ww_disguise_rotated(struct ww_model *const *models, unsigned n_model
     rc = r->tensors
              ? ww_rotation_open(r->model, models[WW_FAMILY_BASE], &r->rotation, err)
              : WW_FAIL_MEMORY(err, "a rotated suspect");
+    if (!rc && !r->rotation.r && !r->inner.read) {
+        rc = look_elsewhere(r, models[WW_FAMILY_BASE], err);
+    }
     if (!rc && r->rotation.r) {
-        rc = ww_rotated_fit(models, n_models, &r->rotation, &related, err);
+        rc = ww_rotated_fit(models, n_models, &r->depths, &r->rotation, &related, err);
+    }
+    if (!rc && r->rotation.r && !related) {
+        rc = look_below(r, models, n_models, &related, err);
     }
     if (!rc && related) {
         rc = take(r, out, err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A lock under quantised weights. What was decoded is shown as a model of F32 tensors in
- * one file that nobody wrote, and the joint attack looks for the lock in it: units are
+ * A lock and moved gains under quantised weights. What was decoded is shown as a model of
+ * F32 tensors in one file that nobody wrote, and they are looked for in it: units are
  * matched by cosine, which a rounding step does not hide. Steps of rounding go through
  * the same undoing: a factor that a lock gave to a row or column is on them as well, and
  * columns that rounding spoilt weigh nothing in a fit.
@@ -10,8 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "attack/attack_view.h"
-#include "lineage/disguise.h"
+#include "lineage/folded_side.h"
 #include "model/convert.h"
 #include "model/elements.h"
 #include "model/shown.h"
@@ -36,10 +35,10 @@ struct side {
 
 struct under {
     struct ww_disguise inner; /* the quantised weights */
-    struct ww_disguise lock;  /* of flat, which it owns */
+    struct ww_disguise lock;  /* of flat, which is its own where it folds gains */
     struct ww_model *flat;
     struct side sides[SIDES];
-    struct ww_attack_view *beside[SIDES]; /* the lock undone on all but the weights */
+    struct ww_folded_side beside[SIDES]; /* the same undone on all but the weights */
     uint64_t alone; /* rows of tables that the base lacks: left out */
 };
 
@@ -167,13 +166,12 @@ static void free_under(void *payload)
         u->flat->config = NULL; /* the base's */
     }
     for (unsigned i = 0; i < SIDES; i++) {
-        ww_attack_view_free(u->beside[i]);
+        ww_attack_view_free(u->beside[i].lock);
     }
-    if (u->lock.model) {
-        ww_disguise_release(&u->lock);
-    } else {
+    if (!u->lock.folded) {
         ww_model_close(u->flat);
     }
+    ww_disguise_leave(&u->lock);
     ww_disguise_release(&u->inner);
     ww_free(u);
 }
@@ -227,15 +225,29 @@ static enum ww_err flatten(struct under *u, const struct ww_model *base,
     return rc;
 }
 
-/* The lock undone on one more side. */
+/* The same undone on one more side. */
 static enum ww_err undo_beside(struct under *u, enum side_kind kind, struct ww_error *err)
 {
     const struct ww_reader *const readers[] = {&u->sides[kind].decoded.reader};
+    struct ww_folded_side *beside = &u->beside[kind];
     const enum ww_err rc =
-        ww_attack_view_beside(u->lock.payload, readers, &u->beside[kind], err);
+        u->lock.folded
+            ? ww_folded_side_new(&u->lock, readers[0], beside, err)
+            : ww_attack_view_beside(u->lock.payload, readers, &beside->lock, err);
 
-    u->sides[kind].undone = rc ? NULL : ww_attack_view_reader(u->beside[kind], 0);
+    u->sides[kind].undone = rc ? NULL : ww_folded_side_reader(beside);
     return rc;
+}
+
+/* What others see of it: below folded gains somebody may look for a rotation, in files.
+ */
+static enum ww_err show(const struct under *u, struct ww_model **out,
+                        struct ww_error *err)
+{
+    *out = u->lock.model;
+    return u->lock.folded ? WW_OK
+                          : ww_model_shown(u->flat->path, u->flat->tensors,
+                                           u->flat->n_tensors, out, err);
 }
 
 /* The disguise as others see it, in the place of the inner one. */
@@ -248,23 +260,22 @@ static enum ww_err take(struct under *u, struct ww_disguise *out, struct ww_erro
                           : ww_asprintf("%s, and %s", u->inner.undone, u->lock.undone);
     enum ww_err rc = text ? WW_OK : WW_FAIL_MEMORY(err, "a lock under quantised weights");
 
-    u->sides[WEIGHTS].undone = u->flat->files[0].reader;
-    /* What the lock's view reads. */
+    u->sides[WEIGHTS].undone = u->lock.model->files[0].reader;
+    /* What is undone reads this. */
     u->flat->files[0].reader = &u->sides[WEIGHTS].decoded.reader;
     for (unsigned i = STEPS; i < (u->inner.cells ? SIDES : LOW) && !rc; i++) {
         rc = undo_beside(u, (enum side_kind)i, err);
     }
-    if (!rc) {
-        rc = ww_model_shown(u->flat->path, u->flat->tensors, u->flat->n_tensors, &model,
-                            err);
-    }
+    rc = rc ? rc : show(u, &model, err);
     if (rc) {
         ww_free(text);
         return rc;
     }
     *out = (struct ww_disguise){.model = model,
+                                .raw = u->inner.model,
                                 .undone = text,
                                 .read = read_under,
+                                .folded = u->lock.folded,
                                 .cells = u->inner.cells,
                                 .searched = u->inner.searched,
                                 .dense = u->lock.dense ? is_dense : NULL,
@@ -295,7 +306,8 @@ enum ww_err ww_disguise_under(const struct ww_model *base, struct ww_disguise *o
         rc = ww_depths_find(u->flat, base, &out->depths, &why);
         /* Layers in other places point elsewhere as well, and no lock moves layers. */
         if (!rc && out->depths.n == 0) {
-            rc = ww_disguise_locked(u->flat, base, true, &u->lock, &took, &why);
+            u->lock.model = u->flat;
+            rc = ww_disguise_lock_or_gains(base, true, &u->lock, &took, &why);
         }
         /* NaN hides a lock; whoever reads the tensor is told then. */
         if (rc == WW_E_NONFINITE) {
@@ -309,6 +321,9 @@ enum ww_err ww_disguise_under(const struct ww_model *base, struct ww_disguise *o
     }
     if (rc || !took) {
         memset(&u->inner, 0, sizeof(u->inner)); /* stays the caller's */
+        if (u->lock.folded) {
+            ww_model_close(u->lock.model);
+        }
         free_under(u);
     }
     return rc;

@@ -88,28 +88,6 @@ static enum ww_err settle(const double *scores, uint32_t m, struct ww_depths *ou
     return rc;
 }
 
-static enum ww_err start_map(const struct ww_model *base, const struct ww_model *suspect,
-                             struct ww_depths *out, struct ww_error *err)
-{
-    struct ww_depth_name name;
-    uint32_t first = WW_NONE;
-    enum ww_err rc = ww_depth_stack(base, &first, err);
-
-    memset(out, 0, sizeof(*out));
-    if (rc || first == WW_NONE || !ww_depth_split(base->tensors[first].name, &name)) {
-        return rc;
-    }
-    out->stack = ww_strndup(base->tensors[first].name, name.before);
-    out->n = out->stack ? ww_depth_layers(suspect, out->stack) : 0;
-    out->of = ww_calloc(out->n + (size_t)1, sizeof(*out->of));
-    out->cosine = ww_calloc(out->n + (size_t)1, sizeof(*out->cosine));
-    if (!out->stack || !out->of || !out->cosine) {
-        ww_depths_release(out);
-        return WW_FAIL_MEMORY(err, "a map of layers");
-    }
-    return WW_OK;
-}
-
 /* Which layers they are below a lock. */
 static enum ww_err find_hidden(const struct worn *w, const struct ww_model *base,
                                struct ww_depths *out, struct ww_error *err)
@@ -118,16 +96,13 @@ static enum ww_err find_hidden(const struct worn *w, const struct ww_model *base
     double *scores = NULL;
     uint32_t m = 0;
     bool told = false;
-    enum ww_err rc = start_map(base, w->suspect->model, out, err);
+    enum ww_err rc = ww_depths_start(w->suspect->model, base, out, err);
 
     if (rc || out->n == 0) {
         return rc;
     }
     m = ww_depth_layers(base, out->stack);
     scores = ww_calloc((size_t)out->n * m + 1, sizeof(*scores));
-    for (uint32_t j = 0; j < out->n; j++) {
-        out->of[j] = j < m ? j : m - 1;
-    }
     rc = scores ? ww_recut_stack(base, out->stack, out->of, out->n, &alike, err)
                 : WW_FAIL_MEMORY(err, "a map of layers");
     rc = rc ? rc
@@ -235,33 +210,37 @@ static enum ww_err wear(const struct ww_model *base, struct ww_disguise *out,
     return rc;
 }
 
-static enum ww_err lock_alone(const struct ww_model *base, struct ww_disguise *out,
-                              bool *took, struct ww_error *err)
+static enum ww_err lock_alone(const struct ww_model *base, bool noisy,
+                              struct ww_disguise *out, bool *took, struct ww_error *err)
 {
     struct ww_model *model = out->model;
     enum ww_err rc = WW_OK;
 
     out->model = NULL;
-    rc = ww_disguise_locked(model, base, false, out, took, err);
+    rc = ww_disguise_locked(model, base, noisy, out, took, err);
     out->model = model;
     return rc;
 }
 
-static void drop_lock(struct ww_disguise *out)
+/* reader: of a model in one file that nobody wrote. */
+static void drop_lock(struct ww_disguise *out, const struct ww_reader *reader)
 {
     ww_disguise_leave(out);
     for (uint32_t f = 0; f < out->model->n_files; f++) {
-        out->model->files[f].reader = NULL;
+        out->model->files[f].reader = reader;
     }
 }
 
 /* A lock leaves gains as they are, so one that was found is the whole disguise unless
  * they were moved as well; that hides a part of a lock, and is undone first then. */
-static enum ww_err lock_or_gains(const struct ww_model *base, struct ww_disguise *out,
-                                 bool *took, struct ww_error *err)
+enum ww_err ww_disguise_lock_or_gains(const struct ww_model *base, bool noisy,
+                                      struct ww_disguise *out, bool *took,
+                                      struct ww_error *err)
 {
+    const struct ww_reader *reader =
+        out->model->n_files ? out->model->files[0].reader : NULL;
     bool moved = false;
-    enum ww_err rc = lock_alone(base, out, took, err);
+    enum ww_err rc = lock_alone(base, noisy, out, took, err);
 
     if (!rc && *took) {
         rc = ww_disguise_gains_moved(out->model, base, &moved, err);
@@ -270,10 +249,10 @@ static enum ww_err lock_or_gains(const struct ww_model *base, struct ww_disguise
         return rc;
     }
     if (*took) {
-        drop_lock(out);
+        drop_lock(out, reader);
     }
-    rc = ww_disguise_folded(base, out, took, err);
-    return rc || *took || !moved ? rc : lock_alone(base, out, took, err);
+    rc = ww_disguise_folded(base, noisy, out, took, err);
+    return rc || *took || !moved ? rc : lock_alone(base, noisy, out, took, err);
 }
 
 enum ww_err ww_disguise_moved(const struct ww_model *base, struct ww_disguise *out,
@@ -284,7 +263,7 @@ enum ww_err ww_disguise_moved(const struct ww_model *base, struct ww_disguise *o
 
     /* Layers in other places point elsewhere as well. */
     if (!rc && out->depths.n == 0) {
-        rc = lock_or_gains(base, out, &took, err);
+        rc = ww_disguise_lock_or_gains(base, false, out, &took, err);
     }
     return rc || took || !base->config ? rc : wear(base, out, err);
 }

@@ -245,6 +245,11 @@ enum ww_err ww_family_open(const char *const *paths, unsigned n, struct ww_famil
         rc = ww_disguise_rotated(out->models, n, &out->disguise, err);
         out->models[WW_FAMILY_SUSPECT] = out->disguise.model;
     }
+    if (!rc) {
+        rc = ww_disguise_scaled(out->models, n, &out->disguise, err);
+        out->models[WW_FAMILY_SUSPECT] = out->disguise.model;
+    }
+    rc = rc ? rc : ww_disguise_loud(out->models[WW_FAMILY_BASE], &out->disguise, err);
     rc = rc ? rc : align(out, err);
     rc = rc ? rc : ww_family_leave_strangers(out, err);
     return rc ? rc : warn_little(out, err);

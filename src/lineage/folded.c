@@ -157,6 +157,18 @@ enum ww_err ww_folded_new(const struct ww_model *from, struct ww_folded **out,
     return WW_OK;
 }
 
+void ww_folded_beside(const struct ww_folded *folded, const struct ww_reader *reader,
+                      struct ww_folded_beside *out)
+{
+    out->file = folded->from->files[0];
+    out->file.reader = reader;
+    out->from = *folded->from;
+    out->from.files = &out->file;
+    out->folded = *folded;
+    out->folded.from = &out->from;
+    ww_unwritten_beside(folded->model, read_folded, &out->folded, &out->folded.file);
+}
+
 /* The same rows of every table that has as many, in blocks over all of it. */
 static enum ww_err add_rows(const struct ww_folded *f, uint32_t t, uint64_t n_rows,
                             double *sum, struct ww_error *err)

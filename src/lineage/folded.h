@@ -27,6 +27,17 @@ enum ww_err ww_folded_new(const struct ww_model *from, struct ww_folded **out,
                           struct ww_error *err) WW_MUST_USE;
 void ww_folded_free(struct ww_folded *folded);
 
+/** Something else that lies in the layout of from, folded alike: sizes of errors, say. It
+ *  stays in its place while somebody reads it, and borrows from folded. */
+struct ww_folded_beside {
+    struct ww_weight_file file;
+    struct ww_model from;
+    struct ww_folded folded;
+};
+/** reader has it, in the place of from's only file, and is borrowed. */
+void ww_folded_beside(const struct ww_folded *folded, const struct ww_reader *reader,
+                      struct ww_folded_beside *out);
+
 /** Squared norms of the tables of words, which no lock changes: of their first n_rows
  *  rows, 4096 of them where there are more. */
 struct ww_folded_norms {

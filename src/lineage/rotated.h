@@ -13,6 +13,7 @@
 #define WW_LINEAGE_ROTATED_H
 
 #include "attack/rotation.h"
+#include "lineage/depths.h"
 #include "weightward/model.h"
 
 /** Vectors of a tensor on the stream, n of width each: those of a writer lie across. */
@@ -35,12 +36,13 @@ enum ww_err ww_rotated_read(const struct ww_model *model, uint32_t tensor,
                             uint8_t *bytes, double *out,
                             struct ww_error *err) WW_MUST_USE;
 
-/** Solve: rotation is the one that the base gives, and becomes the one that all models
- *  give, with the gains of their sum. models: suspect, base, sources. *related is false,
- *  and rotation of no use, where most matrices do not lie along the base's when turned
- *  back. Results depend on the machine in their last bits. */
+/** depths: where the suspect's layers lie in the others. Solve: rotation is the one that
+ * the base gives, and becomes the one that all models give, with the gains of their sum.
+ * models: suspect, base, sources. *related is false, and rotation of no use, where most
+ * matrices do not lie along the base's when turned back. Results depend on the machine in
+ * their last bits. */
 enum ww_err ww_rotated_fit(struct ww_model *const *models, unsigned n_models,
-                           struct ww_rotation *rotation, bool *related,
-                           struct ww_error *err) WW_MUST_USE;
+                           const struct ww_depths *depths, struct ww_rotation *rotation,
+                           bool *related, struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -25,6 +25,7 @@ struct fit {
     struct ww_model *const *models;
     unsigned n_models;
     unsigned k; /* sources */
+    const struct ww_depths *depths;
     struct ww_rotation *rotation;
     uint32_t *at;   /* [n_tensors][n_models]: of the suspect's tensors on the stream */
     bool *use;      /* [n_tensors] */
@@ -288,22 +289,25 @@ static enum ww_err turn(struct fit *f, double *moved, struct ww_error *err)
 }
 
 /* The tensor in all models, of one shape; a gain too. */
-static bool find_all(struct fit *f, uint32_t t)
+static enum ww_err find_all(struct fit *f, uint32_t t, struct ww_error *err)
 {
     const struct ww_tensor *own = &f->models[WW_FAMILY_SUSPECT]->tensors[t];
     bool all = f->rotation->parts[t].on;
+    enum ww_err rc = WW_OK;
 
-    for (unsigned m = 0; m < f->n_models && all; m++) {
+    f->at[(size_t)t * f->n_models] = t;
+    for (unsigned m = WW_FAMILY_BASE; m < f->n_models && all && !rc; m++) {
         uint32_t *at = &f->at[(size_t)t * f->n_models + m];
-        *at = ww_model_find(f->models[m], own->name);
-        all = *at != WW_NONE;
+        rc = ww_depths_index(f->depths, f->models[m], own->name, at, err);
+        all = !rc && *at != WW_NONE;
         if (all) {
             const struct ww_tensor *other = &f->models[m]->tensors[*at];
             all = ww_dtype_is_plain_float(other->dtype) && other->rank == own->rank &&
                   memcmp(other->shape, own->shape, own->rank * sizeof(*own->shape)) == 0;
         }
     }
-    return all;
+    f->use[t] = all;
+    return rc;
 }
 
 /* Which tensors all models have, and which of them lie along the base's. */
@@ -314,8 +318,8 @@ static enum ww_err choose(struct fit *f, bool *related, struct ww_error *err)
     uint64_t along = 0;
     enum ww_err rc = WW_OK;
 
-    for (uint32_t t = 0; t < f->rotation->n_tensors; t++) {
-        f->use[t] = find_all(f, t);
+    for (uint32_t t = 0; t < f->rotation->n_tensors && !rc; t++) {
+        rc = find_all(f, t, err);
         all += f->rotation->parts[t].on ? model->tensors[t].n_elements : 0;
     }
     f->every = ww_max_u64(1, all / f->rotation->n / (ROWS_OF * f->rotation->n));
@@ -349,12 +353,13 @@ static enum ww_err take_room(struct fit *f, struct ww_error *err)
 }
 
 enum ww_err ww_rotated_fit(struct ww_model *const *models, unsigned n_models,
-                           struct ww_rotation *rotation, bool *related,
-                           struct ww_error *err)
+                           const struct ww_depths *depths, struct ww_rotation *rotation,
+                           bool *related, struct ww_error *err)
 {
     struct fit f = {.models = models,
                     .n_models = n_models,
                     .k = n_models - WW_FAMILY_SOURCES,
+                    .depths = depths,
                     .rotation = rotation,
                     .every = 1};
     double moved = INFINITY;

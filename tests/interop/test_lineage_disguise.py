@@ -233,6 +233,17 @@ def regained(tensors, generator, length):
     return out
 
 
+def scaled(tensors, generator):
+    """Neurons scaled up in front and down behind, by any factors."""
+    out = dict(tensors)
+    for layer in range(4):
+        by = torch.exp(0.7 * torch.randn(256, generator=generator, dtype=torch.float64))
+        for part, factor in (("up_proj", by[:, None]), ("down_proj", 1 / by)):
+            name = f"model.layers.{layer}.mlp.{part}.weight"
+            out[name] = (tensors[name].double() * factor).to(tensors[name].dtype)
+    return out
+
+
 def permuted(tensors, generator):
     """Neurons in another order, and KV groups with their query heads."""
     out = dict(tensors)
@@ -346,6 +357,18 @@ def disguises(tool, merged, exact, first, work):
     yield "gains and a longer stream", source, 0.01, True, words
     run(tool, "lock", source, at("lock-gains"), "--key", key, "-q")
     yield "lock of gains and a longer stream", at("lock-gains"), 0.01, True, words + ", and a lock"
+    yield "int8 of these", folder(at("gains-int8"), eight_bit(weights(source), "int8")), 0.01, True, words
+    g2 = torch.Generator().manual_seed(6)
+    yield "scaled neurons", folder(at("neurons"), scaled(merged, g2)), 1e-3, True, "neurons of 4 layers scaled back"
+    # A lock under a rotation, words in another order, noise: none of it hides heads and neurons.
+    yield ("rotated stream of a lock", folder(at("rotated-lock"), rotated(locked, g2)), 0.01, True,
+           "turned back by the models that it is compared with, and a lock")
+    order = torch.randperm(merged[tables[0]].shape[0], generator=g2)
+    yield ("words of a lock in another order", folder(at("order-lock"), {k: v[order] if k in tables else v
+                                                                        for k, v in locked.items()}), 1e-4, True, "a lock")
+    noisy = {k: v if v.ndim == 1 else (v.double() + 0.002 * v.double().std() * torch.randn(v.shape, generator=g2)).bfloat16()
+             for k, v in locked.items()}
+    yield "noise on a lock", folder(at("noisy-lock"), noisy), 0.005, True, "what was added after it weighed by its factors"
     # A gain that was changed alone, which is no disguise, and a lock of that is a lock alone.
     louder = {k: (1.2 * v.double()).to(v.dtype) if k == "model.layers.2.input_layernorm.weight" else v
               for k, v in merged.items()}

@@ -25,6 +25,8 @@ static const char header[] =
     "\"b\":{\"dtype\":\"F32\",\"shape\":[300,4],\"data_offsets\":[16,4816]},"
     "\"c\":{\"dtype\":\"F32\",\"shape\":[4,300],\"data_offsets\":[4816,9616]}}";
 
+static const struct ww_depths in_place = {0};
+
 struct family {
     float of[3][ALL]; /* suspect, base, source */
     char *folders[3];
@@ -143,7 +145,7 @@ static void rotation_and_gains_of_a_sum_are_found(void **state)
 
     make(f, true);
     start(f);
-    OK(ww_rotated_fit(f->models, 3, &f->rotation, &related, &err));
+    OK(ww_rotated_fit(f->models, 3, &in_place, &f->rotation, &related, &err));
     assert_true(related);
     for (size_t i = 0; i < WIDTH * WIDTH; i++) {
         assert_true(fabs(f->r[i] - f->turn[i]) < 1e-5);
@@ -166,7 +168,7 @@ static void a_stranger_is_none(void **state)
 
     make(f, false);
     start(f);
-    OK(ww_rotated_fit(f->models, 3, &f->rotation, &related, &err));
+    OK(ww_rotated_fit(f->models, 3, &in_place, &f->rotation, &related, &err));
     assert_false(related);
     end(f);
     test_free(f);

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What came after a lock, noise or training, was added to weights that the lock had
+ * scaled, and is as much longer or shorter where that is undone. Rows of different
+ * factors lie at different distances from the base then: that tells how long it is at
+ * factor one. Like a rounding step it weighs less what has more of it.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attack/attack_view.h"
+#include "lineage/disguise.h"
+#include "model/convert.h"
+#include "model/elements.h"
+#include "model/f8.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/num.h"
+
+#define PIECES 64
+#define PIECE 1024
+#define CLASSES 33 /* exponents of factors, -16 to 16 */
+#define LEAST 256  /* elements of a class that tells */
+#define LOUD 16    /* times as far from the base, squared, as the nearest class */
+
+/* The locked model's files with ones in place of weights. */
+struct ones {
+    const struct ww_model *model;
+    uint32_t file;
+    struct ww_reader reader;
+};
+
+struct loud {
+    struct ww_disguise inner;
+    struct ones *ones; /* by file */
+    struct ww_attack_view *view;
+    struct ww_weight_file *files;
+    struct ww_model factors; /* its elements: by what those of the suspect were undone */
+    struct loudness {
+        double step; /* at factor one; 0: not told */
+        double most; /* longer ones leave nothing */
+    } * tensors;
+};
+
+static void free_loud(void *payload)
+{
+    struct loud *l = payload;
+
+    ww_attack_view_free(l->view);
+    ww_disguise_leave(&l->inner);
+    ww_free(l->ones);
+    ww_free(l->files);
+    ww_free(l->tensors);
+    ww_free(l);
+}
+
+static enum ww_err read_ones(void *payload, uint64_t offset, void *out, size_t len,
+                             struct ww_error *err)
+{
+    const struct ones *ones = payload;
+    const double one = 1;
+    uint8_t *to = out;
+
+    (void)err;
+    memset(to, 0, len);
+    for (uint32_t t = 0; t < ones->model->n_tensors; t++) {
+        const struct ww_tensor *tensor = &ones->model->tensors[t];
+        const size_t size = ww_dtype_bits(tensor->dtype) / 8;
+        const uint64_t end = ww_min_u64(offset + len, tensor->offset + tensor->n_bytes);
+        uint8_t bytes[sizeof(double)] = {0};
+        if (tensor->file != ones->file || !ww_dtype_is_plain_float(tensor->dtype)) {
+            continue;
+        }
+        ww_from_double(tensor->dtype, &one, bytes, 1);
+        for (uint64_t at = ww_max_u64(offset, tensor->offset); at < end; at++) {
+            to[at - offset] = bytes[(at - tensor->offset) % size];
+        }
+    }
+    return WW_OK;
+}
+
+static enum ww_err read_loud(void *payload, uint32_t tensor, uint64_t first, size_t n,
+                             const struct ww_disguise_pair *out, struct ww_error *err)
+{
+    const struct loud *l = payload;
+    uint8_t *bytes = ww_calloc(n + 1, sizeof(double));
+    enum ww_err rc = bytes ? WW_OK : WW_FAIL_MEMORY(err, "a locked suspect");
+
+    rc =
+        rc ? rc
+           : ww_elements_double(l->inner.model, tensor, first, n, bytes, out->first, err);
+    rc = rc ? rc
+            : ww_elements_double(&l->factors, tensor, first, n, bytes, out->second, err);
+    for (size_t e = 0; e < n && !rc; e++) {
+        const double step = l->tensors[tensor].step * fabs(out->second[e]);
+        out->second[e] = step > l->tensors[tensor].most ? WW_STEP_LOST : step;
+    }
+    ww_free(bytes);
+    return rc;
+}
+
+static enum ww_err unchanged(void *payload, struct ww_error *err)
+{
+    const struct loud *l = payload;
+
+    return ww_disguise_unchanged(&l->inner, err);
+}
+
+static bool is_dense(const void *payload, uint32_t tensor)
+{
+    const struct loud *l = payload;
+
+    return l->inner.dense(l->inner.payload, tensor);
+}
+
+struct look {
+    uint8_t bytes[PIECE * sizeof(double)];
+    double suspect[PIECE];
+    double base[PIECE];
+    double factors[PIECE];
+    double n[CLASSES];
+    double squares[CLASSES]; /* sums of squared distances from the base */
+};
+
+static enum ww_err look_at(const struct loud *l, uint32_t t, const struct ww_model *base,
+                           uint32_t b, struct look *look, struct ww_error *err)
+{
+    const uint64_t all =
+        ww_min_u64(l->inner.model->tensors[t].n_elements, base->tensors[b].n_elements);
+    const uint64_t every = ww_max_u64(PIECE, all / PIECES);
+    enum ww_err rc = WW_OK;
+
+    memset(look->n, 0, sizeof(look->n));
+    memset(look->squares, 0, sizeof(look->squares));
+    for (uint64_t at = 0; at < all && !rc; at += every) {
+        const size_t n = (size_t)ww_min_u64(PIECE, all - at);
+        rc =
+            ww_elements_double(l->inner.model, t, at, n, look->bytes, look->suspect, err);
+        rc = rc ? rc : ww_elements_double(base, b, at, n, look->bytes, look->base, err);
+        rc = rc ? rc
+                : ww_elements_double(&l->factors, t, at, n, look->bytes, look->factors,
+                                     err);
+        for (size_t e = 0; e < n && !rc; e++) {
+            const double away = look->suspect[e] - look->base[e];
+            const int class = ilogb(look->factors[e]) + CLASSES / 2;
+            if (class >= 0 && class < CLASSES) {
+                look->n[class] += 1;
+                look->squares[class] += away * away;
+            }
+        }
+    }
+    return rc;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const double x = *(const double *)a;
+    const double y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* What factors brought, beside the class that is nearest, is a step's square / 12: the
+ * median of what classes say. One that brings as much as all there is without it leaves
+ * nothing. */
+static struct loudness loudness_of(const struct look *look)
+{
+    double told[CLASSES];
+    double least = INFINITY;
+    size_t n = 0;
+
+    for (int c = 0; c < CLASSES; c++) {
+        if (look->n[c] >= LEAST) {
+            least = fmin(least, look->squares[c] / look->n[c]);
+        }
+    }
+    for (int c = 0; c < CLASSES; c++) {
+        const double square = look->n[c] >= LEAST ? look->squares[c] / look->n[c] : 0;
+        if (square > LOUD * least) {
+            told[n++] = ldexp(square - least, -2 * (c - CLASSES / 2));
+        }
+    }
+    qsort(told, n, sizeof(*told), by_size);
+    return n > 0 ? (struct loudness){sqrt(12 * told[n / 2]), sqrt(12 * least)}
+                 : (struct loudness){0, 0};
+}
+
+static enum ww_err measure(struct loud *l, const struct ww_model *base, bool *loud,
+                           struct ww_error *err)
+{
+    const struct ww_model *model = l->inner.model;
+    struct look *look = ww_calloc(1, sizeof(*look));
+    enum ww_err rc = look ? WW_OK : WW_FAIL_MEMORY(err, "a locked suspect");
+
+    for (uint32_t t = 0; t < model->n_tensors && !rc; t++) {
+        const uint32_t b = ww_model_find(base, model->tensors[t].name);
+        if (b == WW_NONE || !ww_dtype_is_plain_float(model->tensors[t].dtype) ||
+            !ww_dtype_is_plain_float(base->tensors[b].dtype) ||
+            model->tensors[t].rank < 2 ||
+            (l->inner.dense && l->inner.dense(l->inner.payload, t))) {
+            continue;
+        }
+        rc = look_at(l, t, base, b, look, err);
+        l->tensors[t] = rc ? (struct loudness){0, 0} : loudness_of(look);
+        *loud = *loud || l->tensors[t].step > 0;
+    }
+    ww_free(look);
+    return rc;
+}
+
+static enum ww_err open_factors(struct loud *l, struct ww_error *err)
+{
+    const struct ww_model *model = l->inner.model;
+    const struct ww_reader **readers = ww_calloc(model->n_files + 1, sizeof(*readers));
+    enum ww_err rc = WW_OK;
+
+    l->ones = ww_calloc(model->n_files + 1, sizeof(*l->ones));
+    l->files = ww_calloc(model->n_files + 1, sizeof(*l->files));
+    l->tensors = ww_calloc(model->n_tensors + (size_t)1, sizeof(*l->tensors));
+    if (!readers || !l->ones || !l->files || !l->tensors) {
+        ww_free(readers);
+        return WW_FAIL_MEMORY(err, "a locked suspect");
+    }
+    for (uint32_t f = 0; f < model->n_files; f++) {
+        l->ones[f] = (struct ones){model, f, {read_ones, &l->ones[f]}};
+        readers[f] = &l->ones[f].reader;
+    }
+    rc = ww_attack_view_beside(l->inner.payload, readers, &l->view, err);
+    l->factors = *model;
+    l->factors.files = l->files;
+    for (uint32_t f = 0; f < model->n_files && !rc; f++) {
+        l->files[f] = model->files[f];
+        l->files[f].reader = ww_attack_view_reader(l->view, f);
+    }
+    ww_free(readers);
+    return rc;
+}
+
+static enum ww_err take(struct loud *l, struct ww_disguise *out, struct ww_error *err)
+{
+    char *text = ww_asprintf("%s, what was added after it weighed by its factors",
+                             l->inner.undone);
+
+    if (!text) {
+        return WW_FAIL_MEMORY(err, "a note");
+    }
+    *out = (struct ww_disguise){.model = l->inner.model,
+                                .undone = text,
+                                .read = read_loud,
+                                .heads = true,
+                                .dense = l->inner.dense ? is_dense : NULL,
+                                .unchanged = unchanged,
+                                .free = free_loud,
+                                .payload = l};
+    return WW_OK;
+}
+
+enum ww_err ww_disguise_loud(const struct ww_model *base, struct ww_disguise *out,
+                             struct ww_error *err)
+{
+    struct loud *l = NULL;
+    bool loud = false;
+    enum ww_err rc = WW_OK;
+
+    if (!out->lock_alone || ww_attack_view_found(out->payload)->scaled == 0) {
+        return WW_OK;
+    }
+    l = ww_calloc(1, sizeof(*l));
+    if (!l) {
+        return WW_FAIL_MEMORY(err, "a locked suspect");
+    }
+    l->inner = *out;
+    rc = open_factors(l, err);
+    rc = rc ? rc : measure(l, base, &loud, err);
+    rc = rc || !loud ? rc : take(l, out, err);
+    if (rc || !loud) {
+        l->inner = (struct ww_disguise){0}; /* stays the caller's */
+        free_loud(l);
+    }
+    return rc;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Factors of neurons of a made-up gated layer. */
+#include "lineage/scaled.h"
+
+#include <math.h>
+
+#include "util/alloc.h"
+#include "util/fs.h"
+#include "util/num.h"
+#include "ww_random.h"
+#include "ww_test.h"
+
+#define NEURONS 300
+#define WIDTH 16
+#define SHARE 0.6F
+#define ALL (2 * NEURONS * WIDTH)
+
+/* Two tensors one behind another: up [NEURONS][WIDTH], down [WIDTH][NEURONS]. */
+static const char header[] =
+    "{\"up\":{\"dtype\":\"F32\",\"shape\":[300,16],\"data_offsets\":[0,19200]},"
+    "\"down\":{\"dtype\":\"F32\",\"shape\":[16,300],\"data_offsets\":[19200,38400]}}";
+
+struct family {
+    float of[3][ALL]; /* suspect, base, source */
+    float factor[NEURONS];
+    char *folders[3];
+    struct ww_model *models[3];
+};
+
+static float draw(uint64_t *seed)
+{
+    return (float)(fx_random(seed) % 10001) / 10000.0F - 0.5F;
+}
+
+static void store(struct family *f, unsigned m)
+{
+    const size_t n = sizeof(header) - 1;
+    const size_t all = 8 + n + sizeof(f->of[m]);
+    uint8_t *bytes = test_calloc(all, 1);
+    struct ww_error err = {0};
+
+    f->folders[m] = ww_test_mkdir();
+    ww_put_u64le(bytes, n);
+    memcpy(bytes + 8, header, n);
+    memcpy(bytes + 8 + n, f->of[m], sizeof(f->of[m]));
+    char *path = ww_path_join(f->folders[m], "model.safetensors");
+    assert_non_null(path);
+    OK(ww_file_write(path, bytes, all, 0644, true, &err));
+    ww_free(path);
+    test_free(bytes);
+    OK(ww_model_open(f->folders[m], &f->models[m], &err));
+}
+
+/* spread: of the logarithms of factors. Part of what the source moved lies along the
+ * factors. */
+static void make(struct family *f, float spread, bool relative)
+{
+    uint64_t seed = 5;
+
+    for (size_t i = 0; i < NEURONS; i++) {
+        f->factor[i] = expf(spread * draw(&seed));
+    }
+    for (size_t e = 0; e < ALL; e++) {
+        const bool up = e < ALL / 2;
+        const size_t neuron = up ? e / WIDTH : e % NEURONS;
+        const float base = draw(&seed);
+        const float along = neuron % 3 ? 0.0F : up ? 0.05F : -0.05F;
+        const float moved = 0.1F * draw(&seed) + along * base;
+        const float sum = relative ? base + SHARE * moved : draw(&seed);
+        f->of[1][e] = base;
+        f->of[2][e] = base + moved;
+        f->of[0][e] = up ? sum / f->factor[neuron] : sum * f->factor[neuron];
+    }
+    for (unsigned m = 0; m < 3; m++) {
+        store(f, m);
+    }
+}
+
+/* The layer with the factors that were found. */
+static struct ww_scaled_mlp solve(struct family *f, float spread, bool relative)
+{
+    struct ww_error err = {0};
+    struct ww_scaled_mlp mlp = {
+        .bias = WW_NONE, .n = NEURONS, .width = WIDTH, .height = WIDTH};
+
+    make(f, spread, relative);
+    const struct ww_disguise suspect = {.model = f->models[0]};
+    const struct ww_scaled_family family = {&suspect, f->models, 3};
+    mlp.up = ww_model_find(f->models[0], "up");
+    mlp.down = ww_model_find(f->models[0], "down");
+    OK(ww_scaled_fit(&family, &mlp, &err));
+    for (unsigned m = 0; m < 3; m++) {
+        ww_model_close(f->models[m]);
+        ww_test_rmdir(f->folders[m]);
+    }
+    return mlp;
+}
+
+static void factors_are_those_of_the_sum(void **state)
+{
+    struct family *f = test_calloc(1, sizeof(*f));
+    struct ww_scaled_mlp mlp = solve(f, 2, true);
+    (void)state;
+
+    assert_non_null(mlp.factors);
+    for (size_t i = 0; i < NEURONS; i++) {
+        assert_true(fabs(mlp.factors[i] / (double)f->factor[i] - 1) < 1e-3);
+    }
+    ww_free(mlp.factors);
+    test_free(f);
+}
+
+static void others_have_none(void **state)
+{
+    struct family *f = test_calloc(1, sizeof(*f));
+    (void)state;
+
+    assert_null(solve(f, 0, true).factors);
+    assert_null(solve(f, 2, false).factors);
+    test_free(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(factors_are_those_of_the_sum),
+        cmocka_unit_test(others_have_none),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
