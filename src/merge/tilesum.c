@@ -7,6 +7,7 @@
 #include "merge/tilesum.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "arch/core_dot.h"
@@ -86,7 +87,7 @@ void ww_gram_add(double *const *x, uint32_t n_x, size_t n, double *acc)
 
 /* Of each key the place among the bins of its lane and sum, and the units. */
 #define MAGSUM_STEP 256u
-#define MAGSUM_SIZE (WW_MAGSUM_LANES * WW_MAGSUM_BINS)
+#define MAGSUM_SIZE (sizeof(struct ww_magsum) / sizeof(uint64_t))
 WW_CLONES static void take_apart(const uint32_t *restrict keys,
                                  const uint8_t *restrict which, size_t n,
                                  uint32_t *restrict place, uint32_t *restrict units)
@@ -94,7 +95,7 @@ WW_CLONES static void take_apart(const uint32_t *restrict keys,
     for (size_t i = 0; i < n; i++) {
         const uint32_t exponent = keys[i] >> 23;
         place[i] = exponent + (uint32_t)(i % WW_MAGSUM_LANES) * WW_MAGSUM_BINS +
-                   which[i] * MAGSUM_SIZE;
+                   which[i] * (uint32_t)MAGSUM_SIZE;
         units[i] = (keys[i] & 0x7fffff) + (exponent ? 0x800000U : 0);
     }
 }
@@ -143,26 +144,65 @@ void ww_magsum_merge(struct ww_magsum *to, const struct ww_magsum *from)
             to->bins[l][b] += from->bins[l][b];
         }
     }
+    ww_magsum_add_whole(to, from->whole[0]);
+    to->whole[1] += from->whole[1];
 }
 
-/* 2^-149, 2^-149, 2^-148, ...: what a unit of an exponent stands for. */
-static double unit(size_t exponent)
+void ww_magsum_add_whole(struct ww_magsum *sum, uint64_t n)
 {
-    uint64_t bits = (uint64_t)((exponent ? exponent : 1) - 150 + 1023) << 52;
-    double v;
-    memcpy(&v, &bits, sizeof(v));
-    return v;
+    sum->whole[0] += n;
+    sum->whole[1] += sum->whole[0] < n;
+}
+
+/* Whole numbers of 2^-149, which all magnitudes are. */
+#define LIMBS 6u
+#define LEAST_BIT 149
+
+static void add_at(uint64_t limbs[LIMBS], unsigned shift, uint64_t v)
+{
+    uint64_t parts[2] = {v << shift % 64, shift % 64 ? v >> (64 - shift % 64) : 0};
+    uint64_t carry = 0;
+
+    for (unsigned i = shift / 64, k = 0; i < LIMBS; i++, k++) {
+        const uint64_t part = k < 2 ? parts[k] : 0;
+        const uint64_t sum = limbs[i] + part;
+        limbs[i] = sum + carry;
+        carry = (sum < part) | (limbs[i] < sum);
+    }
+}
+
+/* The upper 64 digits, the last of which remembers what lies below: 11 are rounded off
+ * with it. */
+static double round_limbs(const uint64_t limbs[LIMBS])
+{
+    unsigned top = LIMBS - 1;
+
+    while (top > 0 && limbs[top] == 0) {
+        top--;
+    }
+    if (top == 0) {
+        return (double)limbs[0] * 0x1p-149;
+    }
+    const unsigned up = (unsigned)__builtin_clzll(limbs[top]);
+    uint64_t digits = limbs[top] << up | (up ? limbs[top - 1] >> (64 - up) : 0);
+    uint64_t below = limbs[top - 1] << up;
+    for (unsigned i = 0; i + 1 < top; i++) {
+        below |= limbs[i];
+    }
+    digits |= below != 0;
+    return ldexp((double)digits, (int)(64 * top - up) - LEAST_BIT);
 }
 
 double ww_magsum_value(const struct ww_magsum *sum)
 {
-    double total = 0;
-    for (size_t b = 0; b < WW_MAGSUM_BINS; b++) {
-        uint64_t units = 0;
+    uint64_t limbs[LIMBS] = {0};
+
+    for (unsigned b = 0; b < WW_MAGSUM_BINS; b++) {
         for (size_t l = 0; l < WW_MAGSUM_LANES; l++) {
-            units += sum->bins[l][b];
+            add_at(limbs, b ? b - 1 : 0, sum->bins[l][b]);
         }
-        total += (double)units * unit(b);
     }
-    return total;
+    add_at(limbs, LEAST_BIT - WW_MAGSUM_WHOLE_BITS, sum->whole[0]);
+    add_at(limbs, LEAST_BIT - WW_MAGSUM_WHOLE_BITS + 64, sum->whole[1]);
+    return round_limbs(limbs);
 }

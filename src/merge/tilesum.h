@@ -26,13 +26,18 @@ void ww_gram_add(double *const *x, uint32_t n_x, size_t n, double *acc);
 /**
  * An exact sum of magnitudes: a whole number of units for each float exponent, in four
  * lanes so that equal exponents in a row do not wait for each other. Magnitudes are
- * rounded to float first; room for 2^38 of them.
+ * rounded to float first; room for 2^38 of them. Those that are whole numbers of 2^-32
+ * may be counted by it instead: what the sum is does not depend on which are.
  */
 #define WW_MAGSUM_LANES 4
 #define WW_MAGSUM_BINS 256
 struct ww_magsum {
     uint64_t bins[WW_MAGSUM_LANES][WW_MAGSUM_BINS];
+    uint64_t whole[2]; /* of 2^-32: the low digits first */
 };
+#define WW_MAGSUM_WHOLE_BITS 32
+/** n times 2^-32 more. */
+void ww_magsum_add_whole(struct ww_magsum *sum, uint64_t n);
 void ww_magsum_add(struct ww_magsum *sum, const double *x, size_t n);
 /** Each value to sums[which], 0 or 1. */
 void ww_magsum_add_split(struct ww_magsum sums[2], const double *x, const uint8_t *which,
@@ -41,6 +46,7 @@ void ww_magsum_add_split(struct ww_magsum sums[2], const double *x, const uint8_
 void ww_magsum_add_keys(struct ww_magsum sums[2], const uint32_t *keys,
                         const uint8_t *which, size_t n);
 void ww_magsum_merge(struct ww_magsum *to, const struct ww_magsum *from);
+/** The exact sum, rounded once. */
 double ww_magsum_value(const struct ww_magsum *sum);
 
 #endif

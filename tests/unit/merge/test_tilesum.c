@@ -46,6 +46,30 @@ static void magnitudes_are_summed_exactly(void **state)
     assert_true(ww_magsum_value(&b) == 0x1p-149 + 0x1p-126);
 }
 
+/* Half of the last digit goes to the even one, and anything below it decides otherwise.
+ */
+static void sums_of_magnitudes_are_rounded_once(void **state)
+{
+    (void)state;
+    static struct ww_magsum a;
+    const double least = 0x1p-149;
+    const double large = 0x1p100;
+
+    ww_magsum_add_whole(&a, ((uint64_t)1 << 53) + 1);
+    assert_true(ww_magsum_value(&a) == 0x1p21);
+    ww_magsum_add(&a, &least, 1);
+    assert_true(ww_magsum_value(&a) == 0x1p21 + 0x1p-31);
+    ww_magsum_add(&a, &large, 1);
+    assert_true(ww_magsum_value(&a) == 0x1p100);
+    memset(&a, 0, sizeof(a));
+    ww_magsum_add_whole(&a, UINT64_MAX);
+    ww_magsum_add_whole(&a, 1);
+    ww_magsum_add(&a, (double[]){0x1p-20, 0.5}, 2);
+    assert_true(ww_magsum_value(&a) == 0x1p32 + 0.5 + 0x1p-20);
+    ww_magsum_merge(&a, &(struct ww_magsum){.whole = {UINT64_MAX, 1}});
+    assert_true(ww_magsum_value(&a) == 0x1p32 + 0.5 + 0x1p-20 + 0x1p33);
+}
+
 static void draws_do_not_depend_on_blocks(void **state)
 {
     (void)state;
@@ -511,6 +535,7 @@ int main(void)
         cmocka_unit_test(magnitudes_are_summed_exactly),
         cmocka_unit_test(draws_do_not_depend_on_blocks),
         cmocka_unit_test(magsum_split_is_two_sums),
+        cmocka_unit_test(sums_of_magnitudes_are_rounded_once),
         cmocka_unit_test(stored_sums_are_those_of_doubles),
         cmocka_unit_test(stored_sums_refuse_what_is_not_finite),
         cmocka_unit_test(stored_products_are_those_of_doubles),
