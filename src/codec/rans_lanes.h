@@ -50,6 +50,7 @@ struct ww_lanes_lead {
 struct ww_lanes_spread {
     uint8_t take[256][32];
     uint64_t give[256];
+    bool wide; /* vectors of 512 bits instead, where this machine has them */
 };
 void ww_lanes_spread_make(struct ww_lanes_spread *spread);
 

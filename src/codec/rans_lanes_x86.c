@@ -8,11 +8,9 @@
  * is about all that a processor looks ahead: so quarters of a block stand between the
  * steps of a group, and the two together take a sixth less than one after the other.
  */
-#include "codec/rans_lanes.h"
+#include "codec/rans_lanes_x86.h"
 
 #include <string.h>
-
-#include "crypto/sha_blocks.h"
 
 #define NO_BYTE 0x80 /* of a shuffle of bytes: zero */
 
@@ -21,6 +19,7 @@
  * words are written downwards. */
 void ww_lanes_spread_make(struct ww_lanes_spread *spread)
 {
+    spread->wide = ww_lanes_512();
     for (unsigned mask = 0; mask < 256; mask++) {
         unsigned word = 0;
         unsigned slot = 8 - (unsigned)__builtin_popcount(mask);
@@ -190,32 +189,26 @@ ALWAYS size_t decode(struct ww_lanes_in *in, const struct ww_lanes_code *code,
     return i;
 }
 
-TARGET static size_t decode_folded(struct ww_lanes_in *in,
-                                   const struct ww_lanes_code *code,
-                                   const uint8_t *contexts, uint32_t *out, size_t n)
-{
-    return decode(in, code, contexts, out, n, true, NULL);
-}
-
-TARGET static size_t decode_plain(struct ww_lanes_in *in,
-                                  const struct ww_lanes_code *code,
-                                  const uint8_t *contexts, uint32_t *out, size_t n)
-{
-    return decode(in, code, contexts, out, n, false, NULL);
-}
-
-TARGET static size_t hash_folded(struct ww_lanes_in *in, const struct ww_lanes_code *code,
-                                 const uint8_t *contexts, uint32_t *out, size_t n,
-                                 struct ww_sha_quarters *hash)
-{
-    return decode(in, code, contexts, out, n, true, hash);
-}
-
-TARGET static size_t hash_plain(struct ww_lanes_in *in, const struct ww_lanes_code *code,
+TARGET static size_t decode_256(struct ww_lanes_in *in, const struct ww_lanes_code *code,
                                 const uint8_t *contexts, uint32_t *out, size_t n,
                                 struct ww_sha_quarters *hash)
 {
-    return decode(in, code, contexts, out, n, false, hash);
+    const bool folded = code->kind == WW_LANES_SHORT;
+
+    if (hash) {
+        return folded ? decode(in, code, contexts, out, n, true, hash)
+                      : decode(in, code, contexts, out, n, false, hash);
+    }
+    return folded ? decode(in, code, contexts, out, n, true, NULL)
+                  : decode(in, code, contexts, out, n, false, NULL);
+}
+
+static size_t decode_by(struct ww_lanes_in *in, const struct ww_lanes_code *code,
+                        const uint8_t *contexts, uint32_t *out, size_t n,
+                        struct ww_sha_quarters *hash)
+{
+    return code->spread->wide ? ww_lanes_decode_512(in, code, contexts, out, n, hash)
+                              : decode_256(in, code, contexts, out, n, hash);
 }
 
 /* As many groups as there are blocks. */
@@ -229,8 +222,7 @@ static size_t decode_beside(struct ww_lanes_in *in, const struct ww_lanes_code *
         return 0;
     }
     n = blocks < n / WW_LANES_MOST ? (size_t)blocks * WW_LANES_MOST : n;
-    n = code->kind == WW_LANES_SHORT ? hash_folded(in, code, contexts, out, n, &hash)
-                                     : hash_plain(in, code, contexts, out, n, &hash);
+    n = decode_by(in, code, contexts, out, n, &hash);
     ww_sha_rest_end(code->beside, &hash);
     return n;
 }
@@ -244,10 +236,7 @@ size_t ww_lanes_decode_x86(struct ww_lanes_in *in, const struct ww_lanes_code *c
         return 0;
     }
     i = decode_beside(in, code, contexts, out, n);
-    contexts = contexts ? contexts + i : NULL;
-    return i + (code->kind == WW_LANES_SHORT
-                    ? decode_folded(in, code, contexts, out + i, n - i)
-                    : decode_plain(in, code, contexts, out + i, n - i));
+    return i + decode_by(in, code, contexts ? contexts + i : NULL, out + i, n - i, NULL);
 }
 
 /* For one symbol of a context: freq - 1, start and shift, and the reciprocal rounded down
@@ -399,7 +388,11 @@ bool ww_lanes_encode_x86(const struct ww_lanes_text *t, size_t n,
         return false;
     }
     make_pushes(t, &pushes);
-    encode(t, n, &pushes, state, at);
+    if (t->spread->wide) {
+        ww_lanes_encode_512(t, n, pushes.info[0], state, at);
+    } else {
+        encode(t, n, &pushes, state, at);
+    }
     return true;
 }
 

@@ -14,6 +14,8 @@
  */
 #include "crypto/sha_blocks.h"
 
+#include "crypto/sha_rounds.h"
+
 #if defined(__x86_64__) && defined(__GNUC__)
 
 #include <cpuid.h>
@@ -22,7 +24,7 @@
 #define TARGET __attribute__((target("sha,sse4.1,ssse3")))
 #define ALWAYS __attribute__((target("sha,sse4.1,ssse3"), always_inline)) static inline
 
-static const uint32_t round_constants[64] __attribute__((aligned(16))) = {
+const uint32_t ww_sha_constants[64] __attribute__((aligned(16))) = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4,
     0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe,
     0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f,
@@ -33,11 +35,6 @@ static const uint32_t round_constants[64] __attribute__((aligned(16))) = {
     0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7,
     0xc67178f2,
-};
-
-struct halves {
-    __m128i abef;
-    __m128i cdgh;
 };
 
 bool ww_sha_fast(void)
@@ -52,16 +49,17 @@ bool ww_sha_fast(void)
     return __get_cpuid(1, &a, &b, &c, &d) && (c & (1u << 19)) && (c & (1u << 9));
 }
 
-ALWAYS struct halves load_state(const uint32_t state[8])
+ALWAYS struct ww_sha_halves load_state(const uint32_t state[8])
 {
     __m128i lo = _mm_loadu_si128((const __m128i *)(const void *)state);
     __m128i hi = _mm_loadu_si128((const __m128i *)(const void *)(state + 4));
     lo = _mm_shuffle_epi32(lo, 0xB1); /* CDAB */
     hi = _mm_shuffle_epi32(hi, 0x1B); /* EFGH */
-    return (struct halves){_mm_alignr_epi8(lo, hi, 8), _mm_blend_epi16(hi, lo, 0xF0)};
+    return (struct ww_sha_halves){_mm_alignr_epi8(lo, hi, 8),
+                                  _mm_blend_epi16(hi, lo, 0xF0)};
 }
 
-ALWAYS void store_state(uint32_t state[8], struct halves h)
+ALWAYS void store_state(uint32_t state[8], struct ww_sha_halves h)
 {
     __m128i lo = _mm_shuffle_epi32(h.abef, 0x1B); /* FEBA */
     __m128i hi = _mm_shuffle_epi32(h.cdgh, 0xB1); /* DCHG */
@@ -69,44 +67,22 @@ ALWAYS void store_state(uint32_t state[8], struct halves h)
     _mm_storeu_si128((__m128i *)(void *)(state + 4), _mm_alignr_epi8(hi, lo, 8));
 }
 
-ALWAYS __m128i load_words(const uint8_t *p)
-{
-    const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
-    return _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)p), swap);
-}
-
-/* Four rounds; w are the schedule's words for them. */
-ALWAYS void rounds(struct halves *h, __m128i w, unsigned k)
-{
-    const __m128i *constants = (const __m128i *)(const void *)round_constants;
-    __m128i wk = _mm_add_epi32(w, _mm_load_si128(constants + k));
-    h->cdgh = _mm_sha256rnds2_epu32(h->cdgh, h->abef, wk);
-    h->abef = _mm_sha256rnds2_epu32(h->abef, h->cdgh, _mm_shuffle_epi32(wk, 0x0E));
-}
-
-/* The next four words of the schedule from the last sixteen. */
-ALWAYS __m128i schedule(__m128i w0, __m128i w1, __m128i w2, __m128i w3)
-{
-    __m128i t = _mm_sha256msg1_epu32(w0, w1);
-    t = _mm_add_epi32(t, _mm_alignr_epi8(w3, w2, 4));
-    return _mm_sha256msg2_epu32(t, w3);
-}
-
 TARGET void ww_sha_blocks(uint32_t state[8], const uint8_t *p, size_t n)
 {
-    struct halves h = load_state(state);
+    struct ww_sha_halves h = load_state(state);
     for (; n > 0; n--, p += 64) {
-        struct halves before = h;
+        struct ww_sha_halves before = h;
         __m128i w[4];
 #pragma GCC unroll 4
         for (unsigned i = 0; i < 4; i++) {
-            w[i] = load_words(p + (size_t)16 * i);
-            rounds(&h, w[i], i);
+            w[i] = ww_sha_words(p + (size_t)16 * i);
+            ww_sha_rounds(&h, w[i], i);
         }
 #pragma GCC unroll 12
         for (unsigned i = 4; i < 16; i++) {
-            w[i % 4] = schedule(w[i % 4], w[(i + 1) % 4], w[(i + 2) % 4], w[(i + 3) % 4]);
-            rounds(&h, w[i % 4], i);
+            w[i % 4] =
+                ww_sha_schedule(w[i % 4], w[(i + 1) % 4], w[(i + 2) % 4], w[(i + 3) % 4]);
+            ww_sha_rounds(&h, w[i % 4], i);
         }
         h.abef = _mm_add_epi32(h.abef, before.abef);
         h.cdgh = _mm_add_epi32(h.cdgh, before.cdgh);
@@ -117,26 +93,28 @@ TARGET void ww_sha_blocks(uint32_t state[8], const uint8_t *p, size_t n)
 TARGET void ww_sha_blocks_2(uint32_t state_a[8], const uint8_t *p, uint32_t state_b[8],
                             const uint8_t *q, size_t n)
 {
-    struct halves a = load_state(state_a);
-    struct halves b = load_state(state_b);
+    struct ww_sha_halves a = load_state(state_a);
+    struct ww_sha_halves b = load_state(state_b);
     for (; n > 0; n--, p += 64, q += 64) {
-        struct halves before_a = a;
-        struct halves before_b = b;
+        struct ww_sha_halves before_a = a;
+        struct ww_sha_halves before_b = b;
         __m128i v[4];
         __m128i w[4];
 #pragma GCC unroll 4
         for (unsigned i = 0; i < 4; i++) {
-            v[i] = load_words(p + (size_t)16 * i);
-            w[i] = load_words(q + (size_t)16 * i);
-            rounds(&a, v[i], i);
-            rounds(&b, w[i], i);
+            v[i] = ww_sha_words(p + (size_t)16 * i);
+            w[i] = ww_sha_words(q + (size_t)16 * i);
+            ww_sha_rounds(&a, v[i], i);
+            ww_sha_rounds(&b, w[i], i);
         }
 #pragma GCC unroll 12
         for (unsigned i = 4; i < 16; i++) {
-            v[i % 4] = schedule(v[i % 4], v[(i + 1) % 4], v[(i + 2) % 4], v[(i + 3) % 4]);
-            w[i % 4] = schedule(w[i % 4], w[(i + 1) % 4], w[(i + 2) % 4], w[(i + 3) % 4]);
-            rounds(&a, v[i % 4], i);
-            rounds(&b, w[i % 4], i);
+            v[i % 4] =
+                ww_sha_schedule(v[i % 4], v[(i + 1) % 4], v[(i + 2) % 4], v[(i + 3) % 4]);
+            w[i % 4] =
+                ww_sha_schedule(w[i % 4], w[(i + 1) % 4], w[(i + 2) % 4], w[(i + 3) % 4]);
+            ww_sha_rounds(&a, v[i % 4], i);
+            ww_sha_rounds(&b, w[i % 4], i);
         }
         a.abef = _mm_add_epi32(a.abef, before_a.abef);
         a.cdgh = _mm_add_epi32(a.cdgh, before_a.cdgh);
@@ -171,24 +149,18 @@ ALWAYS_QUARTER void put(uint32_t *to, __m128i value)
 
 ALWAYS_QUARTER void quarter(struct ww_sha_quarters *q, unsigned part)
 {
-    struct halves h = {get(q->abef), get(q->cdgh)};
+    struct ww_sha_halves h = {get(q->abef), get(q->cdgh)};
     __m128i w[4];
 
 #pragma GCC unroll 4
-    for (unsigned i = 0; i < 4; i++) {
-        w[i] = part == 0 ? load_words(q->p + (size_t)16 * i) : get(q->words[i]);
+    for (unsigned i = 0; i < 4 && part > 0; i++) {
+        w[i] = get(q->words[i]);
     }
     if (part == 0) {
         put(q->before[0], h.abef);
         put(q->before[1], h.cdgh);
     }
-#pragma GCC unroll 4
-    for (unsigned i = 0; i < 4; i++) {
-        if (part > 0) {
-            w[i] = schedule(w[i], w[(i + 1) % 4], w[(i + 2) % 4], w[(i + 3) % 4]);
-        }
-        rounds(&h, w[i], 4 * part + i);
-    }
+    ww_sha_quarter(&h, w, q->p, part);
     if (part == 3) {
         h.abef = _mm_add_epi32(h.abef, get(q->before[0]));
         h.cdgh = _mm_add_epi32(h.cdgh, get(q->before[1]));
@@ -225,7 +197,7 @@ APART TARGET_QUARTER void ww_sha_quarter_4(struct ww_sha_quarters *q)
 APART TARGET void ww_sha_quarters_begin(struct ww_sha_quarters *q,
                                         const uint32_t state[8], const uint8_t *p)
 {
-    const struct halves h = load_state(state);
+    const struct ww_sha_halves h = load_state(state);
 
     _mm_store_si128((__m128i *)(void *)q->abef, h.abef);
     _mm_store_si128((__m128i *)(void *)q->cdgh, h.cdgh);
@@ -234,9 +206,9 @@ APART TARGET void ww_sha_quarters_begin(struct ww_sha_quarters *q,
 
 APART TARGET void ww_sha_quarters_end(const struct ww_sha_quarters *q, uint32_t state[8])
 {
-    store_state(state,
-                (struct halves){_mm_load_si128((const __m128i *)(const void *)q->abef),
-                                _mm_load_si128((const __m128i *)(const void *)q->cdgh)});
+    store_state(state, (struct ww_sha_halves){
+                           _mm_load_si128((const __m128i *)(const void *)q->abef),
+                           _mm_load_si128((const __m128i *)(const void *)q->cdgh)});
 }
 
 #else

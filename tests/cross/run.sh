@@ -11,7 +11,8 @@ cd "$(dirname "$0")/../.."
 vectors=tests/vectors/chunks
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-sources="tests/cross/chunks.c src/codec/adaptive.c src/codec/rans.c src/codec/rans_lanes.c src/codec/rans_lanes_x86.c
+sources="tests/cross/chunks.c src/codec/adaptive.c src/codec/rans.c src/codec/rans_lanes.c
+    src/codec/rans_lanes_512.c src/codec/rans_lanes_x86.c
     src/rmm/chunk.c src/rmm/chunk_adaptive.c src/rmm/chunk_order.c src/rmm/chunk_split.c src/rmm/chunk_text.c src/rmm/chunk_folded.c
     src/rmm/chunk_own.c src/rmm/chunk_few.c src/rmm/chunk_dense.c src/rmm/chunk_narrow.c src/rmm/rank_predict.c
     src/rmm/shared.c

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Interleaved messages come back, by vector instructions and by plain C the same, and end
- * where an encoder ended them. */
+/* Interleaved messages come back, by vectors of both lengths and by plain C the same, and
+ * end where an encoder ended them. */
 #include "ww_test.h"
 
 #include "codec/rans_lanes.h"
@@ -16,7 +16,7 @@ struct fx {
     struct ww_lanes_slots slots[CONTEXTS];
     struct ww_rans_push push[CONTEXTS][WW_LANES_SYMBOLS];
     struct ww_lanes_lead leads[WW_LANES_SYMBOLS];
-    struct ww_lanes_spread spread;
+    struct ww_lanes_spread spreads[2]; /* of vectors of 256 and of 512 bits */
     uint32_t numbers[MOST];
     uint32_t back[MOST];
     uint8_t symbols[MOST];
@@ -42,7 +42,9 @@ static int set_up(void **state)
     struct fx *f = calloc(1, sizeof(*f));
     assert_non_null(f);
     ww_buf_init(&f->coded, sizeof(f->room));
-    ww_lanes_spread_make(&f->spread);
+    ww_lanes_spread_make(&f->spreads[0]);
+    ww_lanes_spread_make(&f->spreads[1]);
+    f->spreads[0].wide = false;
     set_leads(f);
     *state = f;
     return 0;
@@ -83,26 +85,30 @@ static void make(struct fx *f, uint64_t seed, size_t n, unsigned n_symbols)
     }
 }
 
-static void encode(struct fx *f, size_t n, enum ww_lanes_kind kind, bool fast)
+/* Vectors of 512 bits are those of 256 where a machine has no others. */
+enum way { PLAIN_C, VECTORS_256, VECTORS_512, WAYS };
+
+static const struct ww_lanes_spread *spread_of(const struct fx *f, enum way way)
 {
-    const struct ww_lanes_text text = {fast ? &f->spread : NULL,
-                                       kind,
-                                       f->numbers,
-                                       f->symbols,
-                                       f->contexts,
-                                       f->leads,
-                                       f->push};
+    return way == PLAIN_C ? NULL : &f->spreads[way - VECTORS_256];
+}
+
+static void encode(struct fx *f, size_t n, enum ww_lanes_kind kind, enum way way)
+{
+    const struct ww_lanes_text text = {
+        spread_of(f, way), kind, f->numbers, f->symbols, f->contexts, f->leads, f->push};
     struct ww_error err = {0};
     ww_buf_clear(&f->coded);
     OK(ww_lanes_encode(&text, n, f->room, sizeof(f->room), &f->coded, &err));
 }
 
 /* In blocks, since that is how a chunk is decoded. */
-static bool decode(struct fx *f, size_t n, size_t len, enum ww_lanes_kind kind, bool fast)
+static bool decode(struct fx *f, size_t n, size_t len, enum ww_lanes_kind kind,
+                   enum way way)
 {
     const struct ww_lanes_code code = {.slots = f->slots,
                                        .leads = f->leads,
-                                       .spread = fast ? &f->spread : NULL,
+                                       .spread = spread_of(f, way),
                                        .holes = f->holes,
                                        .kind = kind,
                                        .beside = f->beside};
@@ -122,7 +128,7 @@ static const struct {
 } kinds[] = {{1, WW_LANES_SHORT}, {12, WW_LANES_SHORT}, {64, WW_LANES_SHORT},
              {64, WW_LANES_ANY},  {128, WW_LANES_ANY},  {16, WW_LANES_PLAIN}};
 
-static void messages_come_back_both_ways(void **state)
+static void messages_come_back_all_ways(void **state)
 {
     static const size_t sizes[] = {0, 1, 3, 4, 5, 4095, 4096, 4097, 4128, 10000, MOST};
     struct fx *f = *state;
@@ -130,27 +136,29 @@ static void messages_come_back_both_ways(void **state)
         for (size_t s = 0; s < WW_LEN(sizes); s++) {
             const size_t n = sizes[s];
             make(f, s + 1, n, kinds[k].n_symbols);
-            for (unsigned fast = 0; fast < 4; fast++) {
-                encode(f, n, kinds[k].kind, fast & 1); /* all four ways are one */
-                assert_true(decode(f, n, f->coded.len, kinds[k].kind, fast >> 1));
+            for (unsigned i = 0; i < WAYS * WAYS; i++) { /* all are one */
+                encode(f, n, kinds[k].kind, i % WAYS);
+                assert_true(decode(f, n, f->coded.len, kinds[k].kind, i / WAYS));
                 assert_memory_equal(f->back, f->numbers, n * sizeof(*f->back));
             }
         }
     }
 }
 
-static void both_ways_write_the_same_bytes(void **state)
+static void all_ways_write_the_same_bytes(void **state)
 {
     static uint8_t plain[16 * MOST];
     struct fx *f = *state;
     for (size_t k = 0; k < WW_LEN(kinds); k++) {
         make(f, 40 + k, MOST, kinds[k].n_symbols);
-        encode(f, MOST, kinds[k].kind, false);
+        encode(f, MOST, kinds[k].kind, PLAIN_C);
         const size_t len = f->coded.len;
         memcpy(plain, f->coded.data, len);
-        encode(f, MOST, kinds[k].kind, true);
-        assert_int_equal(f->coded.len, len);
-        assert_memory_equal(f->coded.data, plain, len);
+        for (unsigned way = VECTORS_256; way < WAYS; way++) {
+            encode(f, MOST, kinds[k].kind, way);
+            assert_int_equal(f->coded.len, len);
+            assert_memory_equal(f->coded.data, plain, len);
+        }
     }
 }
 
@@ -180,18 +188,20 @@ static void what_is_hashed_beside_changes_nothing(void **state)
 
     fx_fill(&seed, bytes, sizeof(bytes));
     OK(ww_sha_init(&sha, ww_sha_fast(), &err));
-    for (size_t i = 0; i < WW_LEN(kinds) * WW_LEN(sizes); i++) {
+    for (size_t j = 0; j < 2 * WW_LEN(kinds) * WW_LEN(sizes); j++) {
+        const size_t i = j / 2;
+        const enum way way = j % 2 ? VECTORS_512 : VECTORS_256;
         const enum ww_lanes_kind kind = kinds[i / WW_LEN(sizes)].kind;
         const bool has_words = kinds[i / WW_LEN(sizes)].n_symbols > 1;
         const size_t n = sizes[i % WW_LEN(sizes)];
         const size_t begun = n < 100 ? 0 : i;
         struct ww_sha_rest rest = {&sha, bytes + begun, n - begun};
         make(f, i, MOST, kinds[i / WW_LEN(sizes)].n_symbols);
-        encode(f, MOST, kind, true);
+        encode(f, MOST, kind, way);
         ww_sha_reset(&sha);
         ww_sha_update(&sha, bytes, begun);
         f->beside = &rest;
-        assert_true(decode(f, MOST, f->coded.len, kind, true));
+        assert_true(decode(f, MOST, f->coded.len, kind, way));
         f->beside = NULL;
         assert_memory_equal(f->back, f->numbers, sizeof(f->numbers));
         assert_true(!can || !has_words || kind == WW_LANES_ANY || n < 128 ||
@@ -201,7 +211,7 @@ static void what_is_hashed_beside_changes_nothing(void **state)
     ww_sha_release(&sha);
 }
 
-static void cut_and_changed_messages_end_the_same_both_ways(void **state)
+static void cut_and_changed_messages_end_the_same_all_ways(void **state)
 {
     static uint32_t plain[MOST];
     static const uint8_t bytes[2 * MOST];
@@ -213,24 +223,27 @@ static void cut_and_changed_messages_end_the_same_both_ways(void **state)
     unsigned tried = 0;
     OK(ww_sha_init(&sha, ww_sha_fast(), &err));
     make(f, 9, n, 64);
-    encode(f, n, WW_LANES_SHORT, true);
+    encode(f, n, WW_LANES_SHORT, VECTORS_512);
     for (size_t len = 0; len < f->coded.len; len += 1 + len / 16) {
-        assert_false(decode(f, n, len, WW_LANES_SHORT, true));
-        assert_false(decode(f, n, len, WW_LANES_SHORT, false));
+        for (unsigned way = 0; way < WAYS; way++) {
+            assert_false(decode(f, n, len, WW_LANES_SHORT, way));
+        }
     }
     for (size_t at = 0; at < f->coded.len; at += 37) {
         f->coded.data[at] ^= 4;
-        const bool done = decode(f, n, f->coded.len, WW_LANES_SHORT, false);
+        const bool done = decode(f, n, f->coded.len, WW_LANES_SHORT, PLAIN_C);
         memcpy(plain, f->back, sizeof(plain));
-        assert_true(decode(f, n, f->coded.len, WW_LANES_SHORT, true) == done);
-        assert_memory_equal(plain, f->back, sizeof(plain));
-        struct ww_sha_rest rest = {&sha, bytes, sizeof(bytes)};
-        ww_sha_reset(&sha);
-        f->beside = &rest;
-        assert_true(decode(f, n, f->coded.len, WW_LANES_SHORT, true) == done);
-        assert_memory_equal(plain, f->back, sizeof(plain));
-        f->beside = NULL;
-        check_digest(&rest, bytes, sizeof(bytes));
+        for (unsigned way = VECTORS_256; way < WAYS; way++) {
+            struct ww_sha_rest rest = {&sha, bytes, sizeof(bytes)};
+            assert_true(decode(f, n, f->coded.len, WW_LANES_SHORT, way) == done);
+            assert_memory_equal(plain, f->back, sizeof(plain));
+            ww_sha_reset(&sha);
+            f->beside = &rest;
+            assert_true(decode(f, n, f->coded.len, WW_LANES_SHORT, way) == done);
+            assert_memory_equal(plain, f->back, sizeof(plain));
+            f->beside = NULL;
+            check_digest(&rest, bytes, sizeof(bytes));
+        }
         refused += !done;
         tried++;
         f->coded.data[at] ^= 4;
@@ -244,17 +257,19 @@ static void a_context_without_symbols_is_refused(void **state)
 {
     struct fx *f = *state;
     make(f, 3, MOST, 64);
-    encode(f, MOST, WW_LANES_SHORT, true);
+    encode(f, MOST, WW_LANES_SHORT, VECTORS_512);
     ww_lanes_slots_none(&f->slots[5]);
     f->holes = true;
-    assert_false(decode(f, MOST, f->coded.len, WW_LANES_SHORT, true));
-    assert_false(decode(f, MOST, f->coded.len, WW_LANES_SHORT, false));
+    for (unsigned way = 0; way < WAYS; way++) {
+        assert_false(decode(f, MOST, f->coded.len, WW_LANES_SHORT, way));
+    }
     for (size_t i = 0; i < MOST; i++) {
         f->contexts[i] = f->contexts[i] == 5 ? 4 : f->contexts[i];
     }
-    encode(f, MOST, WW_LANES_SHORT, true);
-    assert_true(decode(f, MOST, f->coded.len, WW_LANES_SHORT, true));
-    assert_true(decode(f, MOST, f->coded.len, WW_LANES_SHORT, false));
+    encode(f, MOST, WW_LANES_SHORT, VECTORS_512);
+    for (unsigned way = 0; way < WAYS; way++) {
+        assert_true(decode(f, MOST, f->coded.len, WW_LANES_SHORT, way));
+    }
 }
 
 /* Words of what an encoder's steps cost: the entropy, a word and a state for each lane.
@@ -264,7 +279,7 @@ static void sizes_are_near_the_entropy(void **state)
     struct fx *f = *state;
     double bits = 0;
     make(f, 5, MOST, 64);
-    encode(f, MOST, WW_LANES_SHORT, true);
+    encode(f, MOST, WW_LANES_SHORT, VECTORS_512);
     for (size_t i = 0; i < MOST; i++) {
         const unsigned freq = f->tables[f->contexts[i]].freq[f->symbols[i]];
         bits += 12 - log2((double)freq) + f->leads[f->symbols[i]].n_raw;
@@ -276,12 +291,11 @@ static void sizes_are_near_the_entropy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(messages_come_back_both_ways, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(both_ways_write_the_same_bytes, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(messages_come_back_all_ways, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(all_ways_write_the_same_bytes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_hashed_beside_changes_nothing, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(cut_and_changed_messages_end_the_same_both_ways,
+        cmocka_unit_test_setup_teardown(cut_and_changed_messages_end_the_same_all_ways,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_context_without_symbols_is_refused, set_up,
                                         tear_down),
