@@ -1,81 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Chunks: at most 2 MiB of one tensor or file, coded on their own, integers only.
+ * Chunks: at most 2 MiB of one tensor or file, coded on their own. Integers, and of own,
+ * klt and dense single IEEE operations, so the bytes are the same everywhere.
  *
  *   u8 form
- *   0 stored   the bytes
- *   1 same     nothing: the bytes are those of the prediction
- *   2 order    u8 largest exponent field of the prediction
- *              | 16 tables, each as codec/rans.h has it or one zero byte for none
- *              | message
- *   3 split    one table | width - 1 bytes of each number | message
- *   4 own      u8 axis | u32 rank | u64 row | u64 first number | rank scales, each the
- *              bits of a fp32 | rank classes, each u8 below 16 | 16 tables | message
- *   5 few      u8 k | k numbers | for each number of the chunk its place among them
- *   6 dense    u8 largest exponent field of the prediction | u8 1: one table, 0: tables
- *              as in order | u8 k | k levels and the step, each the bits of a fp32
- *              | 16 tables | message
- *   7 klt      as own
- *   17 narrow   u8 dtype (0: bf16, 1: fp16) | a chunk of that, of as many numbers, which
- *              is not narrow itself
- *   16 adaptive  u8 mode | u8 form, one of these | what it has | message
- *        order    u8 largest exponent field of the prediction | of mode 8: u16 edge
- *        split    nothing
- *        own, klt u8 axis | u16 rank | rank scales | rank sizes, each u8 below 64
- *        dense    u8 largest exponent field | u8 1 or 0 | u8 k | k levels and the step
+ *   0 stored     the bytes
+ *   1 same       those of the prediction
+ *   2 order      differences to the prediction, by its exponents
+ *   3 split      a byte with the exponent coded, the others as they are
+ *   4 own        integers times a scale for each latent index
+ *   5 few        up to 16 different numbers, and which each is
+ *   6 dense      integers as levels, on top of the prediction
+ *   7 klt        own, on top of the prediction
+ *   16 adaptive  one of these without tables
+ *   17 narrow    numbers of a shorter type, coded as that
  *
- * A message is one of codec/rans_lanes.h, and takes the rest of the chunk: 32 lanes for
- * 4096 numbers or more, else 4.
- *
- * order: numbers as ordered integers, the difference to the prediction folded to u; the
- * table of a number is min(15, largest exponent - exponent of the prediction). u below 16
- * is a symbol of its own, else the place of its highest bit with the two bits below it is
- * the symbol, 16 for 16, and the other bits are raw.
- *
- * own: a number is an integer times the scale of its latent index, one product in fp32,
- * and rounded once, to nearest even, to the type (bf16, fp16, fp32). With p = first +
- * place in the chunk, the index is p / row for axis 0 and p % rank for axis 1. The
- * integer is folded (0, -1, 1, -2 ... to 0, 1, 2, 3 ...) and coded as u is, with 17 bits,
- * by the table of its index's class. klt: the same, the product added to the
- * prediction's number in fp32 before it is rounded; integer 0 is the prediction's bits.
- *
- * dense: integers as in own, by the tables of order or all by the first one; integer q is
- * a change of level |q|, or beyond k of the last level and step for each more, with the
- * sign of q, in fp64; it is added to the prediction in fp64 and the sum is rounded once
- * to the type. 0 is the prediction's bits.
- *
- * few: the 1 to 16 different numbers, ascending by their bits, each of which occurs; a
- * place has 0 bits for one number, 1 for two, 2 for up to four, else 4, low bits of a
- * byte first, zeros behind the last.
- *
- * narrow: numbers of fp32 that are all numbers of that dtype too, or of fp16 that are all
- * of bf16 (model/recode.h): they become what they were, and the prediction is rounded to
- * it. Not where few could be.
- *
- * split: number rotated left by one bit, so that the sign is last; its highest byte is
- * the symbol (254 and 255 are symbol 254 and one raw bit), the lower bytes are stored as
- * they are.
- *
- * adaptive: for chunks of 65536 numbers or fewer, where it is shorter by a 64th or more.
- * The message is one of codec/adaptive.h and takes the rest. mode: 1, and of order and
- * dense 2 (each context is four, by the numbers before), of order 4 (all of one context)
- * or 8 alone (contexts are those of hints), of own and klt 16 always, of split 32. A
- * number is the difference or integer v: for sizes from 0 on, whether |v| has more bits
- * than that; then, but for 0, its sign (1: negative), the two bits below the highest by
- * what is known of that size and of the one before, and the others raw, eight at a time,
- * high ones first. By the numbers before: e, at first 0, becomes floor((3 e + 16 min(|v|,
- * 15)) / 4); below 3, 10, 24 or beyond. own, klt: the chunk is the whole factor from its
- * first number on, row is numbers / rank; of size s of its index a number asks set s % 2,
- * about sizes moved by 17 - floor(s / 2), which are bounded by 0 and 33. hints: with h =
- * hint / 2, rounded down, (rmm/rank.h) the context is h + 14 - edge, bounded by 0 and 15;
- * of odd hints -v is the difference. split: bytes of a type of one byte, each from its
- * highest bit on, by the byte before (0 for the first) and its own bits before. Of split
- * also 32: before byte i, where i is 4 or more, h is the four bytes before it as u32,
- * times 2654435761 modulo 2^32, shifted right by 16; where no place is followed and one
- * is kept for h that has the same four bytes before it, that one is followed from now on,
- * with a length of 0; i is kept for h. Where a place is followed a bit says, by
- * min(length, 15), whether byte i is the one at that place: then no more is said of it,
- * and place and length become one more; else no place is followed.
+ * docs/formats/chunk.md has what follows the form, by the bit.
  */
 #ifndef WW_RMM_CHUNK_H
 #define WW_RMM_CHUNK_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Folded integers without tables, for chunks of few numbers: see chunk.h, form adaptive.
- */
+/* Folded integers without tables, for chunks of few numbers: docs/formats/chunk.md, form
+ * adaptive. */
 #ifndef WW_RMM_CHUNK_ADAPTIVE_H
 #define WW_RMM_CHUNK_ADAPTIVE_H
 

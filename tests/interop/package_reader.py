@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packages read by an independent reader, from docs/formats/package.md and nothing else."""
+"""Packages read by an independent reader, from docs/formats/package.md and chunk.md and nothing else."""
 import base64
 import hashlib
 import hmac
