@@ -341,6 +341,16 @@ def older_bloom(config):
     config["n_embed"] = config.pop("hidden_size")
 
 
+def general_heads(config):
+    """By the name that transformers has for the heads of every family, and that it takes first."""
+    for section in (config, config.get("vision_config", {}), config.get("audio_config", {})):
+        for own in ("encoder_attention_heads", "attention_heads", "num_heads"):
+            if own in section:
+                section["num_attention_heads"] = section.pop(own)
+    if "d_model" in config:
+        config["hidden_size"] = config.pop("d_model")
+
+
 def discriminator(folder):
     """The head that DeBERTa v3 was trained by, which no class of transformers has."""
     path = os.path.join(folder, "model.safetensors")
@@ -355,6 +365,9 @@ AFTERWARDS.update({
     "bloom": said(older_bloom),
     "falcon-multi-query": said(older_bloom),
     "deberta-v3-classifier": discriminator,
+    **{name: said(general_heads) for name in (
+        "bart-scaled", "blenderbot", "blenderbot-small", "marian", "mbart", "mvp", "nllb-moe", "pegasus",
+        "plbart", "whisper", "xglm", "qwen2_audio", "qwen2_5_vl", "qwen3_vl", "qwen3_5", "glm4v", "mllama")},
     "bamba": said(lambda config: config.pop("rope_parameters")),
     "olmo_hybrid": said(lambda config: config.pop("rope_parameters")),
     "hyperclovax": said(lambda config: config.pop("head_dim")),
