@@ -13,12 +13,13 @@
 extern "C" {
 #endif
 
-/** Called at most every 100 ms, from one thread at a time. The phase is a word; behind a
- *  comma stands what else is known ("collecting, 12 calls"). The unit is bytes, but items
+/** Called from one thread at a time, every 100 ms while files go through, else once for
+ *  each thing that is counted. The phase is a word; behind a comma stands what else is
+ *  known ("collecting, 12 calls"). The unit is bytes, but items
  *  in "collecting", trials in "evaluating", copies in "trace", tensors in "adapters" and
- *  "extract", answers in "comparing", parts of a model in "heads", "attention", "neurons"
- *  and "rotation"; a total of 0 is none. Non-zero cancels the job, which
- *  then returns WW_E_CANCELLED. */
+ *  "extract", answers in "comparing", blocks in "check", parts of a model in "heads",
+ *  "attention", "neurons" and "rotation"; a total of 0 is none. Non-zero cancels the job,
+ *  which then returns WW_E_CANCELLED. */
 typedef int (*ww_progress_fn)(void *payload, const char *phase, uint64_t done,
                               uint64_t total);
 

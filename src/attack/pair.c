@@ -189,15 +189,9 @@ enum ww_err ww_pair_progress(const struct ww_pair *pair, const char *phase, uint
                              uint64_t total, struct ww_error *err)
 {
     const struct ww_run_options *run = pair->run;
-    uint64_t bytes = 0;
 
-    if (!run || !run->progress) {
-        return WW_OK;
-    }
-    for (uint32_t f = 0; f < pair->locked->model->n_files; f++) {
-        bytes += pair->locked->model->files[f].size_bytes;
-    }
-    if (run->progress(run->progress_payload, phase, bytes / total * done, bytes)) {
+    if (run && run->progress &&
+        run->progress(run->progress_payload, phase, done, total)) {
         return WW_FAIL(err, WW_E_CANCELLED, "interrupted");
     }
     return WW_OK;

@@ -80,11 +80,11 @@ static const char *unit_of(const char *phase, size_t len)
 {
     static const struct {
         const char *phase, *unit;
-    } counted[] = {{"collecting", "items"}, {"evaluating", "trials"},
-                   {"trace", "copies"},     {"adapters", "tensors"},
-                   {"extract", "tensors"},  {"comparing", "answers"},
-                   {"heads", "parts"},      {"attention", "parts"},
-                   {"neurons", "parts"},    {"rotation", "parts"}};
+    } counted[] = {
+        {"collecting", "items"}, {"evaluating", "trials"}, {"trace", "copies"},
+        {"adapters", "tensors"}, {"extract", "tensors"},   {"comparing", "answers"},
+        {"check", "blocks"},     {"heads", "parts"},       {"attention", "parts"},
+        {"neurons", "parts"},    {"rotation", "parts"}};
     for (size_t i = 0; i < sizeof counted / sizeof counted[0]; i++) {
         if (strlen(counted[i].phase) == len &&
             strncmp(counted[i].phase, phase, len) == 0) {

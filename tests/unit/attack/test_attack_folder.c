@@ -267,18 +267,22 @@ static void an_anchor_without_numbers_is_refused(void **unused)
     }
 }
 
-/* Cancel at the first call in the named phase; count calls. */
+/* Cancel at the first call in the named phase; count calls, and what steps before the
+ * writing take for the whole. */
 struct asked {
     const char *phase;
     unsigned calls;
+    uint64_t parts;
 };
 
 static int ask(void *payload, const char *phase, uint64_t done, uint64_t total)
 {
     struct asked *asked = payload;
-    (void)done;
-    (void)total;
     asked->calls++;
+    if (strcmp(phase, "attack") != 0) {
+        asked->parts = total > asked->parts ? total : asked->parts;
+    }
+    assert_true(done <= total);
     return strcmp(phase, asked->phase) == 0;
 }
 
@@ -291,12 +295,13 @@ static void every_step_can_be_cancelled_and_leaves_nothing(void **unused)
     (void)unused;
     stage_init(&s, "mixtral", false, 0.1);
     for (size_t i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
-        struct asked asked = {phases[i], 0};
+        struct asked asked = {phases[i], 0, 0};
         s.options.run.progress = ask;
         s.options.run.progress_payload = &asked;
         FAILS(ww_attack_folder(s.locked, s.out, &s.options, &s.report, &err),
               WW_E_CANCELLED);
         assert_true(asked.calls > 0);
+        assert_in_range(asked.parts, 1, 64); /* not bytes */
         assert_int_not_equal(stat(s.out, &st), 0);
     }
     stage_free(&s);
