@@ -15,7 +15,7 @@ enum ww_err ww_drawn_init(struct ww_drawn *d, uint32_t n_sources, struct ww_erro
     const size_t n = n_sources > WW_DRAWN_SOURCES ? 0 : n_sources;
 
     *d = (struct ww_drawn){.n = (uint32_t)n};
-    d->gram = ww_calloc(2 * n * n + 5 * n + 1, sizeof(*d->gram));
+    d->gram = ww_calloc(2 * n * n + 8 * n + 1, sizeof(*d->gram));
     if (!d->gram) {
         return WW_FAIL_MEMORY(err, "a comparison with masks drawn anew");
     }
@@ -25,6 +25,9 @@ enum ww_err ww_drawn_init(struct ww_drawn *d, uint32_t n_sources, struct ww_erro
     d->length = d->anew + n;
     d->left[WW_DRAWN_SUSPECT] = d->length + n;
     d->left[WW_DRAWN_ANEW] = d->left[WW_DRAWN_SUSPECT] + n;
+    d->energy[WW_DRAWN_SUSPECT] = d->left[WW_DRAWN_ANEW] + n;
+    d->energy[WW_DRAWN_ANEW] = d->energy[WW_DRAWN_SUSPECT] + n;
+    d->spread = d->energy[WW_DRAWN_ANEW] + n;
     return WW_OK;
 }
 
@@ -38,13 +41,17 @@ void ww_drawn_release(struct ww_drawn *d)
 static void add_sources(struct ww_drawn *d, const double *x, const double *y)
 {
     const double apart = y[WW_DRAWN_SUSPECT] - y[WW_DRAWN_ANEW];
+    const double squares = apart * (y[WW_DRAWN_SUSPECT] + y[WW_DRAWN_ANEW]);
 
     for (uint32_t i = 0; i < d->n; i++) {
         d->apart[i] += x[i] * apart;
         d->anew[i] += x[i] * y[WW_DRAWN_ANEW];
+        const double square = x[i] * x[i];
         d->length[i] += fabs(x[i]);
+        d->spread[i] += square * square * squares * squares;
         for (unsigned side = 0; side < WW_DRAWN_SIDES; side++) {
             d->left[side][i] += y[side] != 0 ? fabs(x[i]) : 0;
+            d->energy[side][i] += square * y[side] * y[side];
         }
         for (uint32_t j = 0; j < d->n; j++) {
             d->gram[i * d->n + j] += x[i] * x[j];
@@ -55,16 +62,10 @@ static void add_sources(struct ww_drawn *d, const double *x, const double *y)
 
 static void add_element(struct ww_drawn *d, const double *x, const double *y)
 {
-    double squares[WW_DRAWN_SIDES];
-
     d->moved++;
     for (unsigned side = 0; side < WW_DRAWN_SIDES; side++) {
-        squares[side] = y[side] * y[side];
         d->kept[side] += y[side] != 0;
-        d->energy[side] += squares[side];
     }
-    d->spread += (squares[WW_DRAWN_SUSPECT] - squares[WW_DRAWN_ANEW]) *
-                 (squares[WW_DRAWN_SUSPECT] - squares[WW_DRAWN_ANEW]);
     add_sources(d, x, y);
 }
 

@@ -18,19 +18,19 @@ enum ww_drawn_side { WW_DRAWN_SUSPECT, WW_DRAWN_ANEW, WW_DRAWN_SIDES };
 /** Sums over the elements of one tensor, or of several; x_i are the sources' differences
  *  from the base, y those of suspect and draw. */
 struct ww_drawn {
-    uint32_t n;                    /* sources; 0: their sums are not kept */
-    double *gram;                  /* [n][n] x_i x_j, own; the others lie behind it */
-    double *noise;                 /* [n][n] x_i x_j (y_suspect - y_anew)^2 */
-    double *apart;                 /* [n] x_i (y_suspect - y_anew) */
-    double *anew;                  /* [n] x_i y_anew */
-    double *length;                /* [n] |x_i| */
-    double *left[WW_DRAWN_SIDES];  /* [n] |x_i| where y is not 0 */
-    double moved;                  /* elements where an input is not the base's, */
-    double kept[WW_DRAWN_SIDES];   /* of those: y is not 0, */
-    double energy[WW_DRAWN_SIDES]; /* y^2, */
-    double spread;                 /* (y_suspect^2 - y_anew^2)^2 */
-    double still;                  /* elements where all are the base's, */
-    double strayed;                /* of those: the suspect's is not */
+    uint32_t n;                     /* sources; 0: their sums are not kept */
+    double *gram;                   /* [n][n] x_i x_j, own; the others lie behind it */
+    double *noise;                  /* [n][n] x_i x_j (y_suspect - y_anew)^2 */
+    double *apart;                  /* [n] x_i (y_suspect - y_anew) */
+    double *anew;                   /* [n] x_i y_anew */
+    double *length;                 /* [n] |x_i| */
+    double *left[WW_DRAWN_SIDES];   /* [n] |x_i| where y is not 0 */
+    double *energy[WW_DRAWN_SIDES]; /* [n] x_i^2 y^2 */
+    double *spread;                 /* [n] x_i^4 (y_suspect^2 - y_anew^2)^2 */
+    double moved;                   /* elements where an input is not the base's, */
+    double kept[WW_DRAWN_SIDES];    /* of those: y is not 0 */
+    double still;                   /* elements where all are the base's, */
+    double strayed;                 /* of those: the suspect's is not */
 };
 
 /** All sums 0. Release it in every case. WW_E_NOMEM. */

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Chance is taken as five standard deviations, of least squares with an error of its own
- * in each element (White 1980). Beyond that programs differ: in bfloat16 the factor that
- * makes up for what was dropped is rounded, and of DELLA it has been one over each
- * element's own odds or one for all.
+ * in each element (White 1980). Beyond that programs differ by a little: mergekit
+ * computes the factor that makes up for what was dropped in the recipe's dtype.
  */
 #include <math.h>
 #include <string.h>
@@ -14,13 +13,12 @@
 #include "util/fail.h"
 #include "util/str.h"
 
-#define CHANCE 5       /* standard deviations */
-#define FEW 1000       /* elements that tell nothing */
-#define OFF 0.01       /* by which a share, or a part of the elements, may be off, */
-#define BY_LENGTH 0.02 /* and a share by so much of itself, */
-#define BY_RANK 0.08   /* of DELLA, */
-#define ENERGY 0.04    /* and squares */
-#define ENERGY_RANK 0.15
+#define CHANCE 5      /* standard deviations */
+#define FEW 1000      /* elements that tell nothing */
+#define OFF 0.01      /* by which a part of the elements may be off, */
+#define OF_SHARE 0.02 /* a share by so much of itself */
+#define AND 0.005     /* and this, */
+#define ENERGY 0.04   /* and squares by so much */
 #define STRAYED 0.001 /* of the places that nothing can have moved */
 #define TENSORS 0.1   /* of which shares may be others */
 
@@ -30,7 +28,6 @@ struct judging {
     uint32_t models[WW_DRAWN_SOURCES]; /* of the sources, of the recipe's models */
     uint32_t told;                     /* tensors whose shares are told, */
     uint32_t off;                      /* of those: they are others */
-    bool ranked;                       /* some tensor is DELLA's */
 };
 
 /* The source's place; n where there is no room. */
@@ -69,8 +66,10 @@ static void add_sources(struct ww_drawn *to, const struct ww_drawn *d,
         to->apart[at] += d->apart[i];
         to->anew[at] += d->anew[i];
         to->length[at] += d->length[i];
+        to->spread[at] += d->spread[i];
         for (unsigned side = 0; side < WW_DRAWN_SIDES; side++) {
             to->left[side][at] += d->left[side][i];
+            to->energy[side][at] += d->energy[side][i];
         }
         for (uint32_t k = 0; k < d->n; k++) {
             to->gram[at * to->n + places[k]] += d->gram[i * d->n + k];
@@ -82,12 +81,10 @@ static void add_sources(struct ww_drawn *to, const struct ww_drawn *d,
 static void add_elements(struct ww_drawn *to, const struct ww_drawn *d)
 {
     to->moved += d->moved;
-    to->spread += d->spread;
     to->still += d->still;
     to->strayed += d->strayed;
     for (unsigned side = 0; side < WW_DRAWN_SIDES; side++) {
         to->kept[side] += d->kept[side];
-        to->energy[side] += d->energy[side];
     }
 }
 
@@ -124,11 +121,9 @@ static bool share_of(const struct ww_drawn *d, uint32_t i, struct share *out)
     return true;
 }
 
-static bool is_other(const struct judging *j, const struct share *s)
+static bool is_other(const struct share *s)
 {
-    const double part = j->ranked ? BY_RANK : BY_LENGTH;
-
-    return fabs(s->more) > OFF + part * fabs(s->anew) + CHANCE * s->error;
+    return fabs(s->more) > AND + OF_SHARE * fabs(s->anew) + CHANCE * s->error;
 }
 
 /* Numbers over the layers may be others though their means are not. */
@@ -141,16 +136,11 @@ static void look_at_tensor(struct judging *j, const struct ww_drawn *d)
     for (uint32_t i = 0; i < d->n; i++) {
         if (share_of(d, i, &s)) {
             told = true;
-            other |= is_other(j, &s);
+            other |= is_other(&s);
         }
     }
     j->told += told;
     j->off += other;
-}
-
-static bool is_ranked(const struct ww_merge_tensor *t)
-{
-    return ww_method_param(t->method, "epsilon") != WW_NONE;
 }
 
 static void put_together(struct judging *j, const struct ww_drawn *drawn,
@@ -159,9 +149,6 @@ static void put_together(struct judging *j, const struct ww_drawn *drawn,
     uint32_t places[WW_DRAWN_SOURCES];
 
     memset(j->models, 0xff, sizeof(j->models)); /* WW_NONE */
-    for (uint32_t t = 0; t < plan->n_tensors; t++) {
-        j->ranked |= drawn[t].moved > 0 && is_ranked(&plan->tensors[t]);
-    }
     for (uint32_t t = 0; t < plan->n_tensors; t++) {
         add_elements(&j->sum, &drawn[t]);
         if (drawn[t].n > 0 && find_places(j, &plan->tensors[t], places)) {
@@ -230,7 +217,7 @@ static bool say_shares(const struct judging *j, const struct ww_recipe *recipe,
     struct share s;
 
     for (uint32_t i = 0; i < j->sum.n; i++) {
-        if (share_of(&j->sum, i, &s) && is_other(j, &s)) {
+        if (share_of(&j->sum, i, &s) && is_other(&s)) {
             *out =
                 ww_asprintf("the share of '%s' is %.3f, with the recipe's masks drawn "
                             "anew %.3f: another weight or method",
@@ -248,21 +235,23 @@ static bool say_shares(const struct judging *j, const struct ww_recipe *recipe,
     return true;
 }
 
-static bool say_energy(const struct judging *j, char **out)
+static bool say_energy(const struct judging *j, const struct ww_recipe *recipe,
+                       char **out)
 {
     const struct ww_drawn *d = &j->sum;
-    const double off = d->energy[WW_DRAWN_SUSPECT] - d->energy[WW_DRAWN_ANEW];
-    const double part = j->ranked ? ENERGY_RANK : ENERGY;
 
-    if (fabs(off) <= part * d->energy[WW_DRAWN_ANEW] + CHANCE * sqrt(d->spread)) {
-        return false;
+    for (uint32_t i = 0; i < d->n; i++) {
+        const double own = d->energy[WW_DRAWN_SUSPECT][i];
+        const double anew = d->energy[WW_DRAWN_ANEW][i];
+        if (fabs(own - anew) > ENERGY * anew + CHANCE * sqrt(d->spread[i])) {
+            *out = ww_asprintf("where '%s' changed much, elements moved by %.3f times as "
+                               "much, in squares, as with the recipe's masks drawn anew: "
+                               "another density or method, or something was added",
+                               recipe->models[j->models[i]].text, own / anew);
+            return true;
+        }
     }
-    *out =
-        ww_asprintf("the squares of what elements moved by sum to %.3f times what they "
-                    "do with the recipe's masks drawn anew: another density or "
-                    "method, or something was added",
-                    d->energy[WW_DRAWN_SUSPECT] / d->energy[WW_DRAWN_ANEW]);
-    return true;
+    return false;
 }
 
 enum ww_err ww_drawn_judge(const struct ww_drawn *drawn, const struct ww_merge_plan *plan,
@@ -278,7 +267,7 @@ enum ww_err ww_drawn_judge(const struct ww_drawn *drawn, const struct ww_merge_p
     }
     if (!rc && j.sum.moved >= FEW &&
         (say_shares(&j, recipe, out) || say_kept(&j.sum, out) ||
-         say_length(&j, recipe, out) || say_energy(&j, out)) &&
+         say_length(&j, recipe, out) || say_energy(&j, recipe, out)) &&
         !*out) {
         rc = WW_FAIL_MEMORY(err, "a comparison with masks drawn anew");
     }

@@ -125,7 +125,7 @@ static void what_the_recipe_does_not_leave_is_told(void **state)
         {{.weight = {0.6, 0}, .density = 0.5}, "share of 'two' is "},
         {{.weight = {0.6, 0.3}, .density = 0.6}, "left the base"},
         {{.weight = {0.6, 0.3}, .density = 0.5, .ramp = 0.1}, "of the length of what"},
-        {{.weight = {0.6, 0.3}, .density = 0.5, .noise = 0.5}, "squares"},
+        {{.weight = {0.6, 0.3}, .density = 0.5, .noise = 0.5}, "in squares"},
         {{.weight = {0.6, 0.3}, .density = 0.5, .elsewhere = true}, "not the base at"},
     };
     (void)state;
