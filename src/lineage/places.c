@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The first weights of each tensor of a layer, as bytes: a layer that was not blended has
- * those of its source. Whether the rest is the source's too is what the replay says. Of
- * several models that have them the one is named that has them for the most layers from
- * there on, so that a stack of few runs comes out as those.
+ * The first weights of each tensor of a layer: one that was not blended has those of its
+ * source. Whether the rest is the source's too is what the replay says. Of several models
+ * that have them the one is named that has them for the most layers from there on, so
+ * that a stack of few runs comes out as those.
  */
 #include "lineage/places.h"
 
@@ -24,27 +24,28 @@ struct placing {
     size_t n;
 };
 
-static enum ww_err look_at(struct placing *p, uint32_t t, uint8_t *own, uint8_t *other,
-                           struct ww_error *err)
+/* The first weights as values: a stack may have been stored in a wider dtype. */
+struct beginning {
+    double values[LOOK];
+    uint8_t bytes[LOOK * sizeof(double)];
+};
+
+static enum ww_err look_at(struct placing *p, uint32_t t, struct beginning *own,
+                           struct beginning *other, struct ww_error *err)
 {
     const struct ww_family_tensor *tensor = &p->family->tensors[t];
-    const struct ww_model *suspect = p->family->models[WW_FAMILY_SUSPECT];
-    const enum ww_dtype dtype = suspect->tensors[tensor->index[0]].dtype;
     const size_t n = tensor->n_elements < LOOK ? (size_t)tensor->n_elements : LOOK;
-    const size_t bytes = n * (ww_dtype_bits(dtype) / 8);
     uint8_t *same = p->same + (size_t)tensor->layer * p->family->n_models;
-    enum ww_err rc = ww_elements_bytes(suspect, tensor->index[0], 0, n, own, err);
+    enum ww_err rc =
+        ww_elements_double(p->family->models[WW_FAMILY_SUSPECT], tensor->index[0], 0, n,
+                           own->bytes, own->values, err);
 
     p->looked[tensor->layer]++;
     for (unsigned m = WW_FAMILY_BASE; m < p->family->n_models && !rc; m++) {
-        const struct ww_model *model = p->family->models[m];
-        if (!same[m]) {
-            continue;
-        }
-        same[m] = model->tensors[tensor->index[m]].dtype == dtype;
         if (same[m]) {
-            rc = ww_elements_bytes(model, tensor->index[m], 0, n, other, err);
-            same[m] = !rc && memcmp(own, other, bytes) == 0;
+            rc = ww_elements_double(p->family->models[m], tensor->index[m], 0, n,
+                                    other->bytes, other->values, err);
+            same[m] = !rc && memcmp(own->values, other->values, n * sizeof(double)) == 0;
         }
     }
     return rc;
@@ -52,13 +53,12 @@ static enum ww_err look_at(struct placing *p, uint32_t t, uint8_t *own, uint8_t 
 
 static enum ww_err look(struct placing *p, struct ww_error *err)
 {
-    uint8_t *own = ww_calloc(2 * (size_t)LOOK, sizeof(double));
-    uint8_t *other = own ? own + LOOK * sizeof(double) : NULL;
+    struct beginning *own = ww_calloc(2, sizeof(*own));
     enum ww_err rc = own ? WW_OK : WW_FAIL_MEMORY(err, "the layers of a model");
 
     for (uint32_t t = 0; t < p->family->n_tensors && !rc; t++) {
         if (p->family->tensors[t].layer < p->n && (!p->use || p->use[t])) {
-            rc = look_at(p, t, own, other, err);
+            rc = look_at(p, t, own, own + 1, err);
         }
     }
     ww_free(own);

@@ -25,7 +25,7 @@ stack() {
             [ "$1" = base ] || set -- "expert-$1" "$2" "$3"
             echo "  - sources: [{model: $family/$1, layer_range: [$2, $3]}]"
         done
-        echo "dtype: bfloat16"
+        echo "dtype: ${dtype:-bfloat16}"
     } >recipe.yml
     "$WW" merge recipe.yml suspect -q
 }
@@ -64,6 +64,11 @@ places() {
     decompose --json >answer
     [ "$(places answer)" = "expert-rev 0, expert-rev 1, expert-caesar 2, expert-caesar 3" ]
     jq -e '.method.best == "passthrough" and (.sources | all(.included))' answer
+    rm -r suspect
+    dtype=float32 stack "rev 0 2" "caesar 2 4"
+    decompose --json >answer
+    [ "$(places answer)" = "expert-rev 0, expert-rev 1, expert-caesar 2, expert-caesar 3" ]
+    jq -e '.method.best == "passthrough" and .method.match == 1' answer
 }
 
 @test "layers that only begin like those of models are no stack" {
