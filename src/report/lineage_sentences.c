@@ -252,18 +252,51 @@ static enum ww_err add_recipe(struct ww_sentences *f, const struct ww_lineage_re
                err);
 }
 
+/* A sum explains little of a selection, but its recipe gives the bits. */
+static bool has_bits(const struct ww_decompose_report *d)
+{
+    return d->recipe && !d->nearest;
+}
+
+/* What speaks for it beyond a sum, or against it however little is left. */
+static char *beyond_of(const struct ww_decompose_report *d)
+{
+    if (d->incomplete && d->unexplained < COMPLETE) {
+        return ww_strdup(
+            "; but no recipe gives the bits, and a relative that stands for a "
+            "source which was not given leaves as little");
+    }
+    return has_bits(d) && d->unexplained >= COMPLETE
+               ? ww_asprintf("; but a recipe of them gives %.4f of the bits of a sample",
+                             d->method_match)
+               : ww_strdup("");
+}
+
 static char *explained_of(const struct ww_decompose_report *d)
 {
     char *noise = noise_of(d);
-    char *text = noise
-                     ? ww_asprintf("explained: %.4f, after rounding at most %.4f; "
-                                   "unexplained: %.4f (below %.2f is asked for); no rate "
-                                   "of error is known for this%s",
-                                   d->r2, d->r2_ceiling, d->unexplained, COMPLETE, noise)
-                     : NULL;
+    char *beyond = beyond_of(d);
+    char *text =
+        noise && beyond
+            ? ww_asprintf("explained by a sum: %.4f, after rounding at most %.4f; "
+                          "unexplained: %.4f (below %.2f is asked for); no rate of error "
+                          "is known for this%s%s",
+                          d->r2, d->r2_ceiling, d->unexplained, COMPLETE, beyond, noise)
+            : NULL;
 
     ww_free(noise);
+    ww_free(beyond);
     return text;
+}
+
+static enum ww_sentence_scale completeness_of(const struct ww_decompose_report *d)
+{
+    const bool little = d->unexplained < COMPLETE;
+
+    if (d->incomplete) {
+        return little ? WW_SENTENCE_UNTOLD : WW_SENTENCE_NOT;
+    }
+    return little || has_bits(d) ? WW_SENTENCE_SUPPORTS : WW_SENTENCE_NOT;
 }
 
 static enum ww_err add_completeness(struct ww_sentences *f,
@@ -272,12 +305,8 @@ static enum ww_err add_completeness(struct ww_sentences *f,
 {
     const struct ww_decompose_report *d = &r->decompose;
     const bool differs = d->r2_ceiling > 0 || d->unexplained > 0;
-    const bool whole = differs && d->unexplained < COMPLETE;
 
-    return add(f, "completeness",
-               !differs ? WW_SENTENCE_UNTOLD
-               : whole  ? WW_SENTENCE_SUPPORTS
-                        : WW_SENTENCE_NOT,
+    return add(f, "completeness", differs ? completeness_of(d) : WW_SENTENCE_UNTOLD,
                ww_asprintf("the given models explain all of the difference from '%s'",
                            r->models[1].name),
                differs ? explained_of(d) : ww_strdup("there is no difference"), err);

@@ -109,6 +109,32 @@ signed() {
     refused 1 "report.html" "$WW" verify out --key me.pub
 }
 
+@test "a report says no more and no less of completeness than the answer does" {
+    cat >recipe.yml <<EOF
+merge_method: ties
+base_model: $family/base
+models:
+  - model: $family/expert-rev
+    parameters: {weight: 0.6, density: 0.5}
+  - model: $family/expert-caesar
+    parameters: {weight: 0.4, density: 0.5}
+parameters: {normalize: false}
+dtype: float32
+out_dtype: bfloat16
+EOF
+    "$WW" merge recipe.yml selected -q
+    report selected out
+    jq -e '.decompose.unexplained > 0.01 and .decompose.method.best == "ties"' out/report.json
+    [ "$(scale out completeness)" = "supports" ]
+    # A near twin of a source leaves an answer in part, and less than is asked for.
+    once blend suspect 0.6 0.25
+    "$WW_BIN/perturb_model" "$family/expert-rev" twin 0.003 5
+    "$WW" lineage report suspect --base "$family/base" --candidate twin \
+        --candidate "$family/expert-caesar" --out twins -q
+    jq -e '.decompose.incomplete and .decompose.unexplained < 0.01' twins/report.json
+    [ "$(scale twins completeness)" = "cannot tell" ]
+}
+
 @test "its commands give its numbers again" {
     once blend suspect 0.6 0.25
     report suspect "out" --replay
