@@ -18,11 +18,11 @@
 
 #define SAMPLE_SHIFT 16u
 #define SAMPLE_BINS ((size_t)1 << (31 - SAMPLE_SHIFT))
-#define SPOTS ((uint64_t)256)
-#define SPOT_ELEMENTS ((uint64_t)256)
+#define SPOTS ((uint64_t)1024)
+#define SPOT_ELEMENTS ((uint64_t)64)
 #define SMALL (2 * SPOTS * SPOT_ELEMENTS) /* elements: all of it is the sample */
 #define SORTED ((uint64_t)512) /* elements: sorted sooner than bins are cleared */
-#define MARGIN 0.03
+#define MARGIN 0.015
 #define MOST_KEY 0x7fffffffU
 #define BINS_BITS 12u
 #define BINS ((size_t)1 << BINS_BITS)
