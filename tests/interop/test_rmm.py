@@ -4,7 +4,7 @@
 
     test_rmm.py BUILD
 
-The reader (package_reader.py) knows docs/formats/package.md alone: it decodes every file of
+The reader (package_reader.py) knows docs/formats/package.md and chunk.md alone: it decodes every file of
 a fine-tune, of members in other dtypes and of adapters, exact and within an error, opens a sealed member with its recipient's key, and checks the
 signature with the cryptography package. An adapter that peft merged is found as a product.
 Forms of an adapter are loaded by peft and transformers, whose answers must be those of the adapter; of a GGUF file the products are
@@ -35,7 +35,11 @@ def make_adapter(base, folder, **more):
     model = transformers.AutoModelForCausalLM.from_pretrained(base)
     config = peft.LoraConfig(r=4, lora_alpha=8, init_lora_weights=False,
                              **{"target_modules": ["q_proj", "v_proj"], **more})
-    peft.get_peft_model(model, config).save_pretrained(folder)
+    model = peft.get_peft_model(model, config)
+    for name, p in model.named_parameters():
+        if "lora_B" in name and not p.any():        # blocks begin as zeros
+            torch.nn.init.normal_(p, std=0.1)
+    model.save_pretrained(folder)
 
 
 def weights(folder):
@@ -345,9 +349,15 @@ def forms(run, work, base):
     source = os.path.join(work, "odd")
     make_adapter(base, source, use_rslora=True, rank_pattern={"v_proj": 6},
                  alpha_pattern={"q_proj": 5})
-    run("rmm", "pack", "f.pkg", f"odd={source}", f"dora={work}/dora", "--exact")
+    blocks = peft.BdLoraConfig(target_modules_bd_a=["o_proj"], target_modules_bd_b=["q_proj"],
+                               nblocks=2, match_strict=False)
+    make_adapter(base, os.path.join(work, "blocks"), use_bdlora=blocks, rank_pattern={"v_proj": 6},
+                 target_modules=["q_proj", "v_proj", "o_proj"])
+    run("rmm", "pack", "f.pkg", f"odd={source}", f"dora={work}/dora", f"blocks={work}/blocks",
+        "--exact")
     plain = answers(load(base))
-    for name, folder in (("odd", source), ("dora", os.path.join(work, "dora"))):
+    adapters, seen = {name: os.path.join(work, name) for name in ("odd", "dora", "blocks")}, {}
+    for name, folder in adapters.items():
         adapted = answers(peft.PeftModel.from_pretrained(load(base), folder))
         assert (adapted - plain).abs().max() > 0.01 * plain.abs().max(), "no effect"
         out = os.path.join(work, f"{name}-model")
@@ -357,13 +367,13 @@ def forms(run, work, base):
         merged = peft.PeftModel.from_pretrained(load(base), folder).merge_and_unload()
         same_answers(f"{name} as model, against peft's sum in bfloat16", answers(load(out)),
                      answers(merged.bfloat16().float()), 0.002)
-        if name == "odd":
-            odd = adapted
-    run("rmm", "unpack", "f.pkg", "odd", "odd-portable", "--form", "portable")
-    portable = os.path.join(work, "odd-portable")
-    got = answers(peft.PeftModel.from_pretrained(load(base), portable))
-    same_answers("odd as portable", got, odd, 1e-5)
-    vllm_takes(portable, base)
+        seen[name] = adapted
+    for name in ("blocks", "odd"):
+        portable = os.path.join(work, f"{name}-portable")
+        run("rmm", "unpack", "f.pkg", name, portable, "--form", "portable")
+        got = answers(peft.PeftModel.from_pretrained(load(base), portable))
+        same_answers(f"{name} as portable", got, seen[name], 1e-5)
+        vllm_takes(portable, base)
     try:
         vllm_takes(source, base)
         raise RuntimeError("the check of what vLLM demands cannot fail")

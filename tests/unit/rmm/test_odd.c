@@ -2,6 +2,8 @@
 /* Adapters that an error cannot be spoken of come back exactly, whatever was asked for.
  */
 #include "rmm_fixture.h"
+#include "rmm/as_member.h"
+#include "util/alloc.h"
 #include "util/fault.h"
 
 enum { SIDE = 16, RANK = 4 };
@@ -72,9 +74,14 @@ static void odd_numbers_come_back_bit_for_bit(void **state)
 static void what_is_no_sum_of_products_comes_back_exactly(void **state)
 {
     static const char *const more[] = {
-        ",\"use_bdlora\":{\"nblocks\":4}",       ",\"use_qalora\":true",
-        ",\"layer_replication\":[[0,2]]",        ",\"init_lora_weights\":\"pissa\"",
-        ",\"target_parameters\":[\"q.weight\"]", ",\"target_parameters\":[\"weight\"]"};
+        ",\"use_bdlora\":{\"nblocks\":4}",
+        ",\"use_qalora\":true",
+        ",\"use_bdlora\":{\"target_modules_bd_a\":[\"q\"],\"nblocks\":3}",
+        ",\"use_bdlora\":{\"target_modules_bd_a\":[\"q\"],\"other\":1}",
+        ",\"layer_replication\":[[0,2]]",
+        ",\"init_lora_weights\":\"pissa\"",
+        ",\"target_parameters\":[\"q.weight\"]",
+        ",\"target_parameters\":[\"weight\"]"};
     struct fx *f = fx_new();
     struct ww_error err = {0};
     double error = 0;
@@ -93,6 +100,53 @@ static void what_is_no_sum_of_products_comes_back_exactly(void **state)
         OK(fx_unpack(f, "odd", NULL, NULL, &err));
         fx_same(f, path);
         free(path);
+    }
+    fx_free(f);
+}
+
+static const struct ww_adapter_entry *entry(const struct ww_adapter *a,
+                                            enum ww_adapter_part part)
+{
+    return &a->entries[a->entries[0].part == part ? 0 : 1];
+}
+
+/* Each stored row comes to stand at its block's columns, with zeros beside; the other
+ * factor stays. */
+static void blocks_along_a_diagonal_become_pairs(void **state)
+{
+    static const char *const settings[] = {
+        ",\"use_bdlora\":{\"target_modules_bd_a\":[\"q\"],\"nblocks\":2}",
+        ",\"use_bdlora\":{\"target_modules_bd_b\":[\"q\"],\"nblocks\":2,"
+        "\"match_strict\":false}"};
+    struct fx *f = fx_new();
+    struct ww_error err = {0};
+    (void)state;
+    for (size_t b = 0; b < WW_LEN(settings); b++) {
+        const enum ww_adapter_part part = b ? WW_PART_B : WW_PART_A;
+        char *path = make(f, b ? "b" : "a", settings[b], NULL, 0);
+        char *twin = make(f, b ? "twin-b" : "twin-a", "", NULL, 0);
+        struct ww_adapter *of[2];
+        double *rows[2];
+        OK(ww_as_spread_blocks(path, &err));
+        OK(ww_adapter_open(path, &of[0], &err));
+        OK(ww_adapter_open(twin, &of[1], &err));
+        const struct ww_tensor *t = entry(of[0], part)->tensor;
+        const uint64_t n = entry(of[1], part)->tensor->shape[1];
+        assert_int_equal(t->shape[1], 2 * n);
+        OK(ww_adapter_read(of[0], t, &rows[0], &err));
+        OK(ww_adapter_read(of[1], entry(of[1], part)->tensor, &rows[1], &err));
+        for (uint64_t i = 0; i < t->n_elements; i++) {
+            const uint64_t row = i / (2 * n);
+            const uint64_t column = i % (2 * n);
+            const bool in = column / n == row / (t->shape[0] / 2);
+            assert_true(rows[0][i] == (in ? rows[1][row * n + column % n] : 0));
+        }
+        ww_free(rows[0]);
+        ww_free(rows[1]);
+        ww_adapter_close(of[0]);
+        ww_adapter_close(of[1]);
+        free(path);
+        free(twin);
     }
     fx_free(f);
 }
@@ -173,6 +227,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(odd_numbers_come_back_bit_for_bit),
         cmocka_unit_test(what_is_no_sum_of_products_comes_back_exactly),
+        cmocka_unit_test(blocks_along_a_diagonal_become_pairs),
         cmocka_unit_test(factors_beside_those_of_experts_are_coded),
         cmocka_unit_test(a_base_with_the_factors_names_is_not_needed),
         cmocka_unit_test(a_lack_of_memory_is_told_as_that),
