@@ -47,10 +47,11 @@ struct doubt {
 static enum ww_err add_doubts(const struct ww_packing *p, const struct ww_member *m,
                               struct ww_pack_report *report, struct ww_error *err)
 {
-    const bool open_base =
-        p->base && !p->options->inverses && !ww_model_is_locked(p->base);
+    const bool beside = p->base && !p->options->inverses;
+    const bool locked_base = beside && ww_model_is_locked(p->base);
+    const bool open_base = beside && !locked_base;
     const bool changed = m->error > 0 || m->loose;
-    const bool locked = (changed || open_base) && is_locked(m);
+    const bool locked = (changed || beside) && is_locked(m);
     const struct doubt doubts[] = {
         {changed && locked, "is locked and comes back changed, so it cannot be unlocked "
                             "any more: for that pack it exactly"},
@@ -60,6 +61,12 @@ static enum ww_err add_doubts(const struct ww_packing *p, const struct ww_member
         {open_base && locked && m->adapter,
          "follows a lock and the base is not locked, so it is not this one's: the base "
          "locked with the same key is"},
+        {locked_base && !locked && !m->adapter,
+         "is not locked and the base is, which tells next to nothing of its weights: the "
+         "base before it was locked does"},
+        {locked_base && !locked && m->adapter,
+         "follows no lock and the base is locked, so it is not this one's: the base "
+         "before it was locked is"},
         {m->adapter && m->error > 0 && !m->opened,
          "is an adapter with settings that are not understood, so all of it is packed "
          "exactly"},

@@ -47,6 +47,7 @@ PY
         "$WW" rmm unpack p.pkg caesar - --base "$FAMILY/base" --tensor model.nrm.weight
     refused 3 "no tensor 'x'" "$WW" rmm unpack p.pkg caesar - --base "$FAMILY/base" --tensor x
     refused 2 "standard output" "$WW" rmm unpack p.pkg caesar out --tensor x
+    refused 2 "nothing that --resume" "$WW" rmm unpack p.pkg caesar - --tensor x --resume
 }
 
 @test "a later version is coded against the one before, for the same people" {
@@ -222,7 +223,8 @@ PY
     done
     cp -r lora-one twin
     "$WW" rmm pack a.pkg a=lora-one twin=twin b=lora-two open=lora --exact --base base-one 2>said
-    run ! grep -q warning said
+    [ "$(grep -c warning said)" = 1 ]
+    grep -q "warning: member 'open' follows no lock and the base is locked" said
     "$WW" rmm unpack a.pkg a back -q
     "$WW" unlock back plain --base base-one --key one -q
     cmp lora/adapter_model.safetensors plain/adapter_model.safetensors
@@ -233,8 +235,10 @@ PY
     nothing_written x
     "$WW" lock "$FAMILY/expert-rev" rev-one --key one --no-scale -q
     "$WW" rmm pack b.pkg a=lora-one rev=rev-one open=lora --error 0.5 --base base-one --json >b.json
-    [ "$(jq '.warnings | length' b.json)" = 2 ]
+    [ "$(jq '.warnings | length' b.json)" = 3 ]
     jq -r '.warnings[]' b.json | grep -q "'rev' is locked and comes back changed"
+    "$WW" rmm pack d.pkg open="$FAMILY/expert-rev" --exact --base base-one 2>said
+    grep -q "warning: member 'open' is not locked and the base is" said
     "$WW" rmm pack c.pkg a=lora-one rev=rev-one --exact --base "$FAMILY/base" 2>said
     grep -q "warning: member 'rev' is locked and the base is not" said
     grep -q "warning: member 'a' follows a lock and the base is not locked" said

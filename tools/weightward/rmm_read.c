@@ -191,6 +191,9 @@ int cli_rmm_unpack(const struct cli_rmm *opt, const char *const *args)
                          "--tensor NAME writes to standard output: give '-' for OUT with "
                          "it, and only with it, no --json, and no terminal");
     }
+    if (opt->tensor && opt->resume) {
+        return cli_usage("rmm", "--tensor leaves nothing that --resume could continue");
+    }
     if (opt->tensor && opt->guard.roots) {
         return cli_usage("rmm",
                          "policies are asked about whole members: no --tensor with "
