@@ -8,12 +8,13 @@
 #include "codec/rans_lanes_x86.h"
 
 #include "crypto/sha_rounds.h"
+#include "util/clones.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
 #include <immintrin.h>
 
-#define FEATURES "avx512f,avx512bw,avx512vl,popcnt,sha"
+#define FEATURES WW_FEATURES_512 ",popcnt,sha"
 #define TARGET __attribute__((target(FEATURES)))
 #define ALWAYS __attribute__((target(FEATURES), always_inline)) static inline
 #define VECTORS 2
@@ -22,12 +23,6 @@
 #define WITHIN (2 * 2 * 32 + 32)
 
 _Static_assert(VECTORS *IN_VECTOR == WW_LANES_MOST, "a group is two vectors");
-
-bool ww_lanes_512(void)
-{
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("popcnt");
-}
 
 ALWAYS __m512i numbers_at(const uint32_t *from)
 {
@@ -316,12 +311,7 @@ TARGET void ww_lanes_encode_512(const struct ww_lanes_text *t, size_t n,
 
 #else
 
-bool ww_lanes_512(void)
-{
-    return false;
-}
-
-/* Never called: see above. */
+/* Never called: ww_has_512 says no. */
 size_t ww_lanes_decode_512(struct ww_lanes_in *in, const struct ww_lanes_code *code,
                            const uint8_t *contexts, uint32_t *out, size_t n,
                            struct ww_sha_quarters *hash)

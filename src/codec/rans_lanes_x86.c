@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+#include "util/clones.h"
+
 #define NO_BYTE 0x80 /* of a shuffle of bytes: zero */
 
 /* Taking: for each byte of eight lanes, which of the next eight words' it is; zero in the
@@ -19,7 +21,7 @@
  * words are written downwards. */
 void ww_lanes_spread_make(struct ww_lanes_spread *spread)
 {
-    spread->wide = ww_lanes_512();
+    spread->wide = ww_has_512();
     for (unsigned mask = 0; mask < 256; mask++) {
         unsigned word = 0;
         unsigned slot = 8 - (unsigned)__builtin_popcount(mask);

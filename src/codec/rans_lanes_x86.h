@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Vectors of 512 bits, for who has those of 256: codec/rans_lanes.h's bytes and numbers.
- */
+/* Vectors of 512 bits, where util/clones.h says that they are there: the bytes and
+ * numbers of codec/rans_lanes.h. */
 #ifndef WW_CODEC_RANS_LANES_X86_H
 #define WW_CODEC_RANS_LANES_X86_H
 
 #include "codec/rans_lanes.h"
 #include "crypto/sha_blocks.h"
-
-/** Has this processor AVX-512 (F, BW and VL)? Without it the others must not be called.
- */
-bool ww_lanes_512(void);
 
 /** As ww_lanes_decode_x86. hash: NULL, or a message that has a block for each group. */
 size_t ww_lanes_decode_512(struct ww_lanes_in *in, const struct ww_lanes_code *code,

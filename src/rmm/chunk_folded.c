@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "util/clones.h"
 #include "util/num.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -50,9 +51,17 @@ __attribute__((target("avx2"))) static void symbols_avx2(const uint32_t *folded,
     find_symbols(folded, n, symbols);
 }
 
+WW_TARGET_512 static void symbols_avx512(const uint32_t *folded, size_t n,
+                                         uint8_t *symbols)
+{
+    find_symbols(folded, n, symbols);
+}
+
 static void symbols_of(const uint32_t *folded, size_t n, uint8_t *symbols)
 {
-    if (__builtin_cpu_supports("avx2")) {
+    if (ww_has_512()) {
+        symbols_avx512(folded, n, symbols);
+    } else if (__builtin_cpu_supports("avx2")) {
         symbols_avx2(folded, n, symbols);
     } else {
         symbols_any(folded, n, symbols);

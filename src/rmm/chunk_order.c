@@ -10,6 +10,7 @@
 
 #include "rmm/chunk_folded.h"
 #include "rmm/rank.h"
+#include "util/clones.h"
 #include "util/fail.h"
 
 struct steps {
@@ -53,8 +54,21 @@ struct steps {
 #define NAME(x) x##_32_avx2
 #include "rmm/chunk_order_steps.h"
 
+#undef TARGET
+#undef NUMBER
+#undef SIGN
+#undef NAME
+#define TARGET WW_TARGET_512
+#define NUMBER uint16_t
+#define SIGN 0x8000u
+#define NAME(x) x##_16_avx512
+#include "rmm/chunk_order_steps.h"
+
 static const struct steps *steps_of(unsigned width)
 {
+    if (width == 2 && ww_has_512()) {
+        return &steps_16_avx512;
+    }
     if (__builtin_cpu_supports("avx2")) {
         return width == 2 ? &steps_16_avx2 : &steps_32_avx2;
     }
