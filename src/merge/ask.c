@@ -177,6 +177,9 @@ static double share_in(const struct ww_merge_tensor *t, uint32_t s)
     if (!is_divided(t)) {
         return scale * t->sources[s].params[weight];
     }
+    if (t->method->share == WW_SHARE_ELECTED) {
+        return scale;
+    }
     for (uint32_t i = 0; i < t->n_sources; i++) {
         sum += t->sources[i].params[weight];
     }

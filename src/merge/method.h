@@ -44,9 +44,11 @@ enum ww_method_stats {
 };
 
 enum ww_method_share {
-    WW_SHARE_WEIGHT, /* the weight, or its part of the sum where that is divided by it */
-    WW_SHARE_OF_SUM, /* its part of the sum, always */
-    WW_SHARE_UNTOLD  /* follows from the tensors: counts as the whole */
+    WW_SHARE_WEIGHT,  /* the weight, or its part of the sum where that is divided by it */
+    WW_SHARE_OF_SUM,  /* its part of the sum, always */
+    WW_SHARE_ELECTED, /* the weight; divided by those that an element's sign was elected
+                         by, it may be the whole there */
+    WW_SHARE_UNTOLD   /* follows from the tensors: counts as the whole */
 };
 
 struct ww_method_ops; /* src/merge/kernel.h: how it is computed */
