@@ -76,10 +76,6 @@ def make_up(name, out):
     return out
 
 
-def has_rotary(tensors):
-    return any("self_attn.q_proj" in k for k in tensors)
-
-
 def prune(v, base, part, g):
     if v.ndim < 2:
         return v

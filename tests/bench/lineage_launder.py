@@ -14,7 +14,6 @@ names only those rows are made; a name may be any chain of disguises, as `words+
 """
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile

@@ -30,7 +30,6 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 import tempfile
 
 import torch

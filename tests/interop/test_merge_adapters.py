@@ -20,7 +20,6 @@ import numpy as np
 import yaml
 from mergekit.config import MergeConfiguration
 from mergekit.merge import MergeOptions, run_merge
-from safetensors import safe_open
 from safetensors.torch import load_file
 from test_adapter import ATTENTION, CASES, LLAMA, make_adapter
 from test_bake import merged
