@@ -32,8 +32,7 @@ static enum ww_err check_mlp(struct ww_checker *c, uint32_t index, struct ww_err
     if (!rc) {
         ww_core_mlp(mlp, gate.before, up.before, up.before);
         ww_core_mlp(mlp, gate.after, up.after, up.after);
-        rc = ww_check_same_moved(c, mlp->name, "MLP", &neurons, up.after, up.before, 1,
-                                 err);
+        rc = ww_check_same_moved(c, mlp->name, "MLP", &neurons, up.after, up.before, err);
     }
     ww_check_pair_free(&gate);
     ww_check_pair_free(&up);
@@ -64,7 +63,7 @@ static enum ww_err check_router(struct ww_checker *c, uint32_t index,
         ww_core_route(moe, scores.before, correction.before, weights.before);
         ww_core_route(moe, scores.after, correction.after, weights.after);
         rc = ww_check_same_moved(c, moe->name, "choice of experts", &experts,
-                                 weights.after, weights.before, 1, err);
+                                 weights.after, weights.before, err);
     }
     ww_check_pair_free(&scores);
     ww_check_pair_free(&weights);
@@ -144,7 +143,7 @@ static enum ww_err check_head(struct ww_checker *c, struct ww_error *err)
     if (!rc) {
         ww_core_mlp(&act, NULL, x.before, x.before);
         ww_core_mlp(&act, NULL, x.after, x.after);
-        rc = ww_check_same_moved(c, "head", "activation", residual, x.after, x.before, 1,
+        rc = ww_check_same_moved(c, "head", "activation", residual, x.after, x.before,
                                  err);
     }
     if (!rc) {

@@ -191,9 +191,9 @@ enum ww_err ww_check_same_mixed(struct ww_checker *c, const char *owner, const c
 
 enum ww_err ww_check_same_moved(struct ww_checker *c, const char *owner, const char *part,
                                 const struct ww_element *element, const double *got,
-                                const double *want, size_t rows, struct ww_error *err)
+                                const double *want, struct ww_error *err)
 {
-    return ww_check_same_mixed(c, owner, part, WW_NONE, element, got, want, rows, err);
+    return ww_check_same_mixed(c, owner, part, WW_NONE, element, got, want, 1, err);
 }
 
 /* A norm between two runs of the same space. */
@@ -221,7 +221,7 @@ enum ww_err ww_check_norm_on(struct ww_checker *c, const char *owner, const char
                      x.before, element->n);
         ww_core_norm(norm, (struct ww_norm_values){gain.after, bias.after}, x.after,
                      x.after, element->n);
-        rc = ww_check_same_moved(c, owner, part, element, x.after, x.before, 1, err);
+        rc = ww_check_same_moved(c, owner, part, element, x.after, x.before, err);
     }
     ww_check_pair_free(&gain);
     ww_check_pair_free(&bias);
@@ -255,7 +255,7 @@ enum ww_err ww_check_layer_scale(struct ww_checker *c, const char *owner, uint32
         x.after[i] *= scale.after[i];
     }
     if (!rc) {
-        rc = ww_check_same_moved(c, owner, "layer scale", residual, x.after, x.before, 1,
+        rc = ww_check_same_moved(c, owner, "layer scale", residual, x.after, x.before,
                                  err);
     }
     ww_check_pair_free(&scale);

@@ -54,10 +54,10 @@ enum ww_err ww_check_same_mixed(struct ww_checker *c, const char *owner, const c
                                 uint32_t space, const struct ww_element *element,
                                 const double *got, const double *want, size_t rows,
                                 struct ww_error *err) WW_MUST_USE;
+/** The same of one row, without matrices. */
 enum ww_err ww_check_same_moved(struct ww_checker *c, const char *owner, const char *part,
                                 const struct ww_element *element, const double *got,
-                                const double *want, size_t rows,
-                                struct ww_error *err) WW_MUST_USE;
+                                const double *want, struct ww_error *err) WW_MUST_USE;
 
 /** A norm over a space with this element; over the stream; a layer scale on it. */
 enum ww_err ww_check_norm_on(struct ww_checker *c, const char *owner, const char *part,

@@ -182,11 +182,9 @@ static bool is_unit(const struct ww_dense_map *map, uint64_t n_rows, uint64_t u)
     return true;
 }
 
-static int by_unit(const struct ww_dense_map *map, uint32_t a, uint32_t b)
+static uint64_t unit_of(const struct ww_dense_map *map, uint32_t cell)
 {
-    const uint64_t x = map->cells.at[map->cells.cells[a].first] / map->unit_rows;
-    const uint64_t y = map->cells.at[map->cells.cells[b].first] / map->unit_rows;
-    return x < y ? -1 : x > y;
+    return map->cells.at[map->cells.cells[cell].first] / map->unit_rows;
 }
 
 /* Cells in the order of their units: a counting sort that keeps the order inside. */
@@ -202,19 +200,18 @@ static enum ww_err sort_cells(struct ww_dense_map *map, struct ww_error *err)
         return WW_FAIL_MEMORY(err, "%u cells", n);
     }
     for (uint32_t c = 0; c < n; c++) {
-        first[map->cells.at[map->cells.cells[c].first] / map->unit_rows + 2]++;
+        first[unit_of(map, c) + 2]++;
     }
     for (uint64_t u = 0; u < map->n_units; u++) {
         first[u + 2] += first[u + 1];
     }
     for (uint32_t c = 0; c < n; c++) {
-        const struct ww_cell *cell = &map->cells.cells[c];
-        sorted[first[map->cells.at[cell->first] / map->unit_rows + 1]++] = *cell;
+        sorted[first[unit_of(map, c) + 1]++] = map->cells.cells[c];
     }
     ww_free(map->cells.cells);
     map->cells.cells = sorted;
     map->unit_cells = first;
-    WW_INVARIANT(n < 2 || by_unit(map, 0, n - 1) <= 0);
+    WW_INVARIANT(n < 2 || unit_of(map, 0) <= unit_of(map, n - 1));
     return WW_OK;
 }
 

@@ -123,9 +123,8 @@ static enum ww_err draw_signs(const struct head_draw *d, const char *kind, uint6
     return rc;
 }
 
-static enum ww_err draw_exponents(const struct head_draw *d, const char *kind,
-                                  uint64_t first, uint64_t n, struct ww_element *out,
-                                  struct ww_error *err)
+static enum ww_err draw_exponents(const struct head_draw *d, const char *kind, uint64_t n,
+                                  struct ww_element *out, struct ww_error *err)
 {
     const uint64_t width = out->n / d->n_heads;
     struct ww_draw draw = {0};
@@ -133,7 +132,7 @@ static enum ww_err draw_exponents(const struct head_draw *d, const char *kind,
         ww_draw_open(&draw, d->gauge->prk, kind, d->owner, d->n_heads, n, err);
 
     for (uint64_t g = 0; g < d->n_heads && !rc; g++) {
-        ww_draw_exponents(&draw, out->exp + g * width + first, (uint32_t)n);
+        ww_draw_exponents(&draw, out->exp + g * width, (uint32_t)n);
     }
     ww_draw_close(&draw);
     return rc;
@@ -232,7 +231,7 @@ static enum ww_err draw_qk_scale(const struct head_draw *d,
     if (rc) {
         goto out;
     }
-    rc = draw_exponents(d, "qk-scale", 0, n, &drawn, err);
+    rc = draw_exponents(d, "qk-scale", n, &drawn, err);
     for (uint64_t g = 0; g < d->n_heads && !rc; g++) {
         const int8_t *from = drawn.exp + g * n;
         int8_t *to = out->exp + g * (rotary + rest);
@@ -305,7 +304,7 @@ static enum ww_err inner_signed(const struct head_draw *d, const char *const kin
         rc = draw_signs(d, kinds[1], 0, width, out, err);
     }
     if (!rc && scale && d->gauge->scale) {
-        rc = draw_exponents(d, kinds[2], 0, width, out, err);
+        rc = draw_exponents(d, kinds[2], width, out, err);
         for (uint64_t g = 0; d->gauge->even_heads && g < d->n_heads; g++) {
             even_out(out->exp + g * width, width);
         }

@@ -50,10 +50,11 @@ static enum ww_err append(struct ww_extracting *x, const float *values, uint64_t
                           err);
 }
 
-static enum ww_err put(struct ww_extracting *x, char *name, unsigned rank,
-                       const uint64_t *shape, const float *values, struct ww_error *err)
+/* One more matrix, with its values; takes the name. */
+static enum ww_err put(struct ww_extracting *x, char *name, const uint64_t shape[2],
+                       const float *values, struct ww_error *err)
 {
-    enum ww_err rc = announce(x, name, rank, shape, WW_NONE, err);
+    enum ww_err rc = announce(x, name, 2, shape, WW_NONE, err);
 
     return rc ? rc : append(x, values, x->tensors[x->n_tensors - 1].n_elements, err);
 }
@@ -168,13 +169,13 @@ enum ww_err ww_extract_put_factors(struct ww_extracting *x, const struct ww_tens
         rc = put(x,
                  ww_asprintf(WW_ADAPTER_PREFIX "%s%s", module,
                              x->embedding ? ".lora_embedding_A" : ".lora_A.weight"),
-                 2, a_shape, a, err);
+                 a_shape, a, err);
     }
     if (!rc) {
         rc = put(x,
                  ww_asprintf(WW_ADAPTER_PREFIX "%s%s", module,
                              x->embedding ? ".lora_embedding_B" : ".lora_B.weight"),
-                 2, b_shape, b, err);
+                 b_shape, b, err);
     }
     if (!rc) {
         rc = ww_strlist_add(&x->modules, module, err);

@@ -82,9 +82,9 @@ enum ww_err ww_frame_trim(const struct ww_frame_part *parts, uint32_t n_parts, s
 }
 
 enum ww_err ww_frame_ties(const struct ww_frame_part *parts, uint32_t n_parts, size_t n,
-                          size_t least, struct ww_error *err)
+                          struct ww_error *err)
 {
-    enum ww_err rc = ww_frame_trim(parts, n_parts, n, least, err);
+    enum ww_err rc = ww_frame_trim(parts, n_parts, n, 1, err);
 
     if (!rc) {
         ww_frame_elect(parts, n_parts, n, false);

@@ -25,8 +25,8 @@ enum ww_err ww_frame_trim(const struct ww_frame_part *parts, uint32_t n_parts, s
  */
 void ww_frame_elect(const struct ww_frame_part *parts, uint32_t n_parts, size_t n,
                     bool by_count);
-/** Both, one after the other. */
+/** Both, one after the other: at least one entry, by the sum. */
 enum ww_err ww_frame_ties(const struct ww_frame_part *parts, uint32_t n_parts, size_t n,
-                          size_t least, struct ww_error *err) WW_MUST_USE;
+                          struct ww_error *err) WW_MUST_USE;
 
 #endif

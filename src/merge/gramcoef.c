@@ -23,9 +23,9 @@ static double norm(const struct ww_gram *g, uint32_t i)
     return sqrt(gram_at(g, i, i));
 }
 
-static double clamp(double v, double low, double high)
+static double clamp(double v) /* of a cosine */
 {
-    return v < low ? low : v > high ? high : v;
+    return v < -1 ? -1 : v > 1 ? 1 : v;
 }
 
 static void arc(double d, double t, double *c)
@@ -48,7 +48,7 @@ void ww_coef_slerp(const struct ww_gram *g, double t, double *c)
     double b = norm(g, 1);
     a = a > 1e-8 ? a : 1;
     b = b > 1e-8 ? b : 1;
-    double d = clamp(gram_at(g, 0, 1) / (a * b), -1, 1);
+    double d = clamp(gram_at(g, 0, 1) / (a * b));
     if (d > 0.9995 || d < -0.9995) {
         line(t, c);
         return;
@@ -62,7 +62,7 @@ void ww_coef_nuslerp(const struct ww_gram *g, double t, double *c)
     double b = norm(g, 1);
     a = a > 1e-7 ? a : 1e-7;
     b = b > 1e-7 ? b : 1e-7;
-    double d = clamp(gram_at(g, 0, 1) / (a * b), -1, 1);
+    double d = clamp(gram_at(g, 0, 1) / (a * b));
     if (1 - d * d <= 1e-16) {
         line(t, c);
         return;
@@ -154,7 +154,7 @@ static bool karcher_step(const struct karcher *k, double tol, double *c)
         for (uint32_t j = 0; j < k->n; j++) {
             d += k->h[i][j] * c[j];
         }
-        d = clamp(d, -1, 1);
+        d = clamp(d);
         double theta = ww_fix_acos(d);
         u[i] = theta < tol ? 0 : k->a[i] * theta / ww_fix_sin(theta);
         along += u[i] * d;
@@ -218,7 +218,7 @@ void ww_coef_model_stock(const struct ww_gram *g, double *c)
         for (uint32_t j = i + 1; j < g->n; j++) {
             double product = norm(g, i) * norm(g, j);
             product = product > 1e-6 ? product : 1e-6;
-            sum += clamp(gram_at(g, i, j) / product, -1, 1);
+            sum += clamp(gram_at(g, i, j) / product);
             pairs += 1;
         }
     }

@@ -99,7 +99,7 @@ static enum ww_err ties(const struct frame *f, size_t n, struct ww_error *err)
         parts[i] = (struct ww_frame_part){f->x[i], f->set->parts[i].density, 1};
     }
     if (!rc && n > 0) {
-        rc = ww_frame_ties(parts, f->set->n, n, 1, err);
+        rc = ww_frame_ties(parts, f->set->n, n, err);
     }
     ww_free(parts);
     return rc;

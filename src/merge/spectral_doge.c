@@ -39,7 +39,7 @@ static enum ww_err doge_begin(struct ww_merge_job *job, uint64_t n, struct ww_er
     }
     d->n_sources = job->n_sources;
     d->keep = ww_merge_param(job, "keep");
-    enum ww_err rc = ww_whole_cuts_init(&d->cuts, job, d->n_sources, n, false, err);
+    enum ww_err rc = ww_whole_cuts_init(&d->cuts, job, d->n_sources, n, err);
     for (uint32_t i = 0; i < d->n_sources && !rc; i++) {
         d->cuts.select.cuts[i].vector = i;
         d->cuts.select.cuts[i].rank = ww_max_u64(1, (uint64_t)(d->keep * (double)n));

@@ -30,7 +30,7 @@ static enum ww_err ties(const struct ww_merge_job *job, double **parts, uint32_t
         all[i] = (struct ww_frame_part){parts[i],
                                         ww_merge_source_param(job, i, "density"), 1.0};
     }
-    rc = n > 0 ? ww_frame_ties(all, n_parts, n, 1, err) : WW_OK;
+    rc = n > 0 ? ww_frame_ties(all, n_parts, n, err) : WW_OK;
     ww_free(all);
     return rc;
 }

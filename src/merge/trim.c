@@ -49,7 +49,7 @@ static enum ww_err trim_begin(struct ww_merge_job *job, uint64_t n, struct ww_er
     if (!t->density || !t->wanted || !t->larger || !t->equal) {
         return ww_merge_no_memory(job, err);
     }
-    enum ww_err rc = ww_whole_cuts_init(&t->cuts, job, t->n_sources, n, false, err);
+    enum ww_err rc = ww_whole_cuts_init(&t->cuts, job, t->n_sources, n, err);
     for (uint32_t s = 0; s < t->n_sources && !rc; s++) {
         const double d = t->density[s];
         t->wanted[s] = d <= 0 ? 0 : d >= 1 ? n : ww_max_u64(1, (uint64_t)(d * (double)n));

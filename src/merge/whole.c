@@ -207,10 +207,9 @@ void ww_whole_release(struct ww_wholes *wholes)
 }
 
 enum ww_err ww_whole_cuts_init(struct ww_whole_cuts *cuts, struct ww_merge_job *job,
-                               uint32_t n_cuts, uint64_t n, bool wide,
-                               struct ww_error *err)
+                               uint32_t n_cuts, uint64_t n, struct ww_error *err)
 {
-    enum ww_err rc = ww_select_init(&cuts->select, job, n_cuts, n, wide, err);
+    enum ww_err rc = ww_select_init(&cuts->select, job, n_cuts, n, false, err);
     cuts->n = n;
     cuts->acc_bytes = job->acc_bytes;
     cuts->done = false;

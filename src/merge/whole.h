@@ -41,7 +41,7 @@ struct ww_whole_cuts {
     bool done;
 };
 enum ww_err ww_whole_cuts_init(struct ww_whole_cuts *cuts, struct ww_merge_job *job,
-                               uint32_t n_cuts, uint64_t n, bool wide,
+                               uint32_t n_cuts, uint64_t n,
                                struct ww_error *err) WW_MUST_USE;
 /** A pass is done; cuts->done when all keys are known. */
 enum ww_err ww_whole_cuts_passed(struct ww_whole_cuts *cuts,

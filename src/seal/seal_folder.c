@@ -42,12 +42,12 @@ struct seal_run {
     char *out_name;
 };
 
-static void release(struct seal_run *run, bool keep)
+static void release(struct seal_run *run)
 {
     ww_free(run->out_name);
     ww_buf_release(&run->manifest);
     ww_stream_result_release(&run->result);
-    ww_out_close(run->out, keep);
+    ww_out_close(run->out, false);
     ww_seal_plan_release(&run->plan);
     ww_seal_items_release(&run->items);
     ww_secret_free(run->prk);
@@ -353,7 +353,7 @@ enum ww_err ww_seal_folder_at(const char *path, const char *out_path,
     } else {
         ww_seal_report_release(report);
     }
-    release(&run, false);
+    release(&run);
     return rc;
 }
 
