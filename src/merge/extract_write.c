@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The settings and the folder. lora_alpha equals the rank, so that the factor on B A is one
- * whatever the rank is; modules with ranks of their own are in the patterns.
+ * The settings and the folder. lora_alpha equals the rank, so that the factor on B A is
+ * one whatever the rank is; modules with ranks of their own are in the patterns.
  */
 #include "merge/extract_write.h"
 
