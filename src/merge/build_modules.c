@@ -152,9 +152,6 @@ bool ww_build_projector_t(const struct ww_build *build, const char *name, double
     uint64_t index = 0;
     uint64_t last = 0;
 
-    if (!has_modules(build->recipe)) {
-        return false;
-    }
     /* Of Qwen2-VL mergekit counts two layers that both have all of these; the last stays.
      */
     if (has_word(name, "merger.mlp.")) {

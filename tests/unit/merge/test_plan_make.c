@@ -466,6 +466,22 @@ static void a_source_of_a_token_that_all_have_is_told(void **state)
     pm_free(pm);
 }
 
+/* Whether the recipe names modules or not. */
+static void a_projector_has_layers_of_its_own(void **state)
+{
+    struct pm *pm = pm_new();
+    (void)state;
+    for (unsigned m = 0; m < 2; m++) {
+        ww_fx_add(pm->model[m], "4", "visual.merger.mlp.0.bias");
+        ww_fx_add(pm->model[m], "4", "visual.merger.ln_q.weight");
+    }
+    PM_OK("merge_method: slerp\nbase_model: m0\nmodels: [{model: m0}, {model: m1}]\n"
+          "parameters: {t: [0, 1]}\n");
+    assert_true(find(pm, "visual.merger.mlp.0.bias")->params[0] == 1);
+    assert_true(find(pm, "visual.merger.ln_q.weight")->params[0] == 0);
+    pm_free(pm);
+}
+
 static void ids_far_behind_the_tokens_are_refused(void **state)
 {
     struct pm *pm = pm_new();
@@ -591,6 +607,7 @@ int main(void)
         cmocka_unit_test(a_recipe_that_gives_the_base_is_warned_about),
         cmocka_unit_test(doubtful_lists_are_warned_about),
         cmocka_unit_test(values_that_no_tensor_gets_are_told),
+        cmocka_unit_test(a_projector_has_layers_of_its_own),
         cmocka_unit_test(a_pair_that_lies_outside_is_told),
         cmocka_unit_test(a_source_of_a_token_that_all_have_is_told),
         cmocka_unit_test(ids_far_behind_the_tokens_are_refused),
