@@ -22,7 +22,7 @@ KEYS = [f"{i:064x}" for i in range(1, 6)]
 ROLES = {"approver": KEYS[:3], "release": KEYS[3:]}
 ACTIONS = ["lock", "unlock", "merge", "extract", "redistribute"]
 METHODS = ["linear", "ties", "slerp"]
-LICENSES = ["apache-2.0", "mit", "llama3"]
+LICENSES = ["apache-2.0", "mit", "MIT", "llama3"]
 TAGS = ["internal", "open"]
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
@@ -133,6 +133,10 @@ def lineage(models, name):
     return out
 
 
+def listed(model, licenses):
+    return model.get("license", "").lower() in [x.lower() for x in licenses]
+
+
 def oracle(table, policy, case):
     """The documented rules, plainly."""
     models, request = table["models"], json.loads(case["request"])
@@ -183,9 +187,9 @@ def oracle(table, policy, case):
             now >= w.get("not_before", ""),
             "not_after" not in w or now <= w["not_after"],
             "licenses_allowed" not in w or
-            all(m.get("license") in w["licenses_allowed"] for m in others),
+            all(listed(m, w["licenses_allowed"]) for m in others),
             "licenses_denied" not in w or
-            all("license" in m and m["license"] not in w["licenses_denied"] for m in others),
+            all("license" in m and not listed(m, w["licenses_denied"]) for m in others),
             "cosources_signed_by" not in w or
             all(m["signer"] in w["cosources_signed_by"] for m in others),
             "output_license" not in w or output.get("license") == w["output_license"],
