@@ -13,6 +13,8 @@ the method right or listed, what does the inferred recipe replay on tensors it w
 what the true recipe on all, and the most that a recipe with one source left out reaches.
 Merges that lie in FOLDER are used again, others are put there; --make does no more than that.
 
+Of masks that are drawn: is the merge a draw of its recipe, and none of one with another weight?
+
 Asked for: sources without an error; coefficients of linear, task_arithmetic and slerp within
 0.01; the method right or listed; the true recipe at 0.999 or more, 0.9 or less with one left out.
 """
@@ -216,8 +218,20 @@ def run(build, family, merges, name, k, tunes):
         "method": method == found["method"]["best"] or method in found["method"]["not_excluded"],
     }
     if method in CHANCE:
-        return row | {"inferred": lineage(build, "replay", suspect, *base, *candidates).get("match", 0)}
+        return row | {"inferred": lineage(build, "replay", suspect, *base, *candidates).get("match", 0),
+                      "draw": is_draw(build, suspect, file, config)}
     return row | replays(build, suspect, base, candidates, file)
+
+
+def is_draw(build, suspect, file, config):
+    """Of its own recipe, and not of one that weighs the first source by a fifth more."""
+    other = file + ".other.yml"
+    first, *rest = config["models"]
+    heavier = {**first, "parameters": {**first["parameters"], "weight": 1.2 * first["parameters"]["weight"]}}
+    with open(other, "w", encoding="utf-8") as f:
+        json.dump({**config, "models": [heavier, *rest]}, f)
+    own, wrong = (lineage(build, "replay", suspect, "--recipe", r)["apart"] for r in (file, other))
+    return own is None and "the share of" in (wrong or "")
 
 
 def misses(row):
@@ -232,6 +246,8 @@ def misses(row):
         out.append("replay")
     if row.get("without") is not None and row["without"] > 0.9:
         out.append("left out")
+    if row.get("draw") is False:
+        out.append("draw")
     return out
 
 

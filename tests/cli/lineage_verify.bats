@@ -134,7 +134,7 @@ EOF
 s/0.25/0.35/|the share of '$family/expert-caesar' is 0.2
 s/0.25/0.61/;s/0.6,/0.25,/|the share of '$family/expert-rev' is 0.5
 s/0.5}/0.6}/|of the elements left the base
-s/dare_linear/della_linear/|another density or method
+s/dare_linear/della_linear/|or method
 s,base_model: .*/base,base_model: $family/expert-rev,|
 EOF
     # Of two sources it names one.
