@@ -26,6 +26,7 @@
 struct judging {
     struct ww_drawn sum;
     uint32_t models[WW_DRAWN_SOURCES]; /* of the sources, of the recipe's models */
+    uint32_t n_models;                 /* that the recipe names */
     uint32_t told;                     /* tensors whose shares are told, */
     uint32_t off;                      /* of those: they are others */
 };
@@ -50,7 +51,8 @@ static bool find_places(struct judging *j, const struct ww_merge_tensor *t,
 
     for (uint32_t s = 0; s < t->n_sources; s++) {
         places[s] = place_of(j, t->sources[s].model);
-        if (t->sources[s].model == WW_NONE || places[s] >= j->sum.n || seen[places[s]]) {
+        if (t->sources[s].model >= j->n_models || places[s] >= j->sum.n ||
+            seen[places[s]]) {
             return false;
         }
         seen[places[s]] = true;
@@ -258,7 +260,7 @@ enum ww_err ww_drawn_judge(const struct ww_drawn *drawn, const struct ww_merge_p
                            const struct ww_recipe *recipe, char **out,
                            struct ww_error *err)
 {
-    struct judging j = {.told = 0};
+    struct judging j = {.n_models = recipe->n_models};
     enum ww_err rc = ww_drawn_init(&j.sum, WW_DRAWN_SOURCES, err);
 
     *out = NULL;
