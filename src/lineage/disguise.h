@@ -38,6 +38,8 @@ struct ww_disguise {
     bool cells;    /* read tells them; else half a step to either side, roughly */
     bool searched; /* scales of blocks were searched for, which leaves other noise than
                       steps say; cells tell then */
+    double shows;  /* without cells: from which unexplained part on something else shows,
+                      where rounding leaves little; 0: as of any suspect */
     double off;    /* by which shares may be off beyond what errors of a fit say */
     /* Which tensors were mixed by dense matrices, so that their weights say nothing one
      * by one; NULL: none. */

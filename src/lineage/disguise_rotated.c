@@ -2,7 +2,7 @@
 /*
  * A suspect with a rotated stream, turned back into an unnamed file of F32, so that its
  * weights are rounded no second time. What the suspect's own grid rounded is spread over
- * a row by turning it: the step of each is the root of the row's mean square.
+ * a row by turning it: squares of steps go through the squares of the rotation.
  */
 #include <math.h>
 #include <string.h>
@@ -22,14 +22,17 @@
 #include "util/fs.h"
 
 #define TEMPORARY "/var/tmp"
+#define STEPS WW_DTYPE_BF16
 /* Where a merge was rounded before it was turned, its rounding goes into the rotation a
  * little: shares are off by up to 0.0053 then (docs/benchmarks.md). */
 #define OFF 0.006
+#define SHOWS 0.012 /* rounding before the turning leaves up to 0.008 unexplained */
 
 struct turned {
-    uint32_t of;   /* the suspect's tensor */
-    uint64_t at;   /* of its first byte in the file */
-    double *steps; /* by row; NULL: it was not turned */
+    uint32_t of;    /* the suspect's tensor */
+    uint64_t at;    /* of its first byte in the file */
+    uint64_t steps; /* the same of its steps, in BF16 */
+    bool on;        /* it was turned */
     struct ww_rotated_rows rows;
 };
 
@@ -39,6 +42,7 @@ struct rotated {
     struct ww_locked_turn below; /* or that */
     struct ww_depths depths;
     struct ww_rotation rotation;
+    double *squares;        /* of the rotation's numbers */
     struct turned *tensors; /* as they are shown */
     uint32_t n;
     int fd;
@@ -48,9 +52,7 @@ static void free_rotated(void *payload)
 {
     struct rotated *r = payload;
 
-    for (uint32_t t = 0; r->tensors && t < r->n; t++) {
-        ww_free(r->tensors[t].steps);
-    }
+    ww_free(r->squares);
     ww_free(r->tensors);
     ww_depths_release(&r->depths);
     ww_rotation_release(&r->rotation);
@@ -87,15 +89,18 @@ static enum ww_dtype grid_of(const struct rotated *r, uint32_t t)
     return at == WW_NONE ? tensor->dtype : stored->tensors[at].dtype;
 }
 
-/* Steps lie along the stream: a reader's were divided by its gains. */
-static double step_of(const struct rotated *r, const struct turned *t, uint64_t e)
+static enum ww_err read_floats(const struct rotated *r, enum ww_dtype dtype, uint64_t at,
+                               uint64_t first, size_t n, uint8_t *bytes, double *out,
+                               struct ww_error *err)
 {
-    const uint64_t c = e / t->rows.inner % t->rows.width;
-    const uint64_t row =
-        e / t->rows.inner / t->rows.width * t->rows.inner + e % t->rows.inner;
-    const double *gains = r->rotation.parts[t->of].gains;
+    const size_t size = ww_dtype_bits(dtype) / 8;
+    const enum ww_err rc = ww_pread_full(r->fd, bytes, n * size, at + first * size,
+                                         "a file without a name", err);
 
-    return gains ? t->steps[row] / fabs(gains[c]) : t->steps[row];
+    if (!rc) {
+        ww_to_double(dtype, bytes, out, n);
+    }
+    return rc;
 }
 
 static enum ww_err read_rotated(void *payload, uint32_t tensor, uint64_t first, size_t n,
@@ -106,68 +111,58 @@ static enum ww_err read_rotated(void *payload, uint32_t tensor, uint64_t first, 
     uint8_t *bytes = ww_calloc(n + 1, sizeof(double));
     enum ww_err rc = bytes ? WW_OK : WW_FAIL_MEMORY(err, "a rotated suspect");
 
-    if (!rc && t->steps) {
-        rc = ww_pread_full(r->fd, bytes, n * sizeof(float), t->at + first * sizeof(float),
-                           "a file without a name", err);
+    if (!rc && t->on) {
+        rc = read_floats(r, WW_DTYPE_F32, t->at, first, n, bytes, out->first, err);
+        rc = rc ? rc : read_floats(r, STEPS, t->steps, first, n, bytes, out->second, err);
     } else if (!rc) {
+        memset(out->second, 0, n * sizeof(*out->second));
         rc = ww_elements_double(r->model, t->of, first, n, bytes, out->first, err);
-    }
-    if (!rc && t->steps) {
-        ww_to_double(WW_DTYPE_F32, bytes, out->first, n);
-    }
-    for (size_t e = 0; e < n && !rc; e++) {
-        out->second[e] = t->steps ? step_of(r, t, first + e) : 0;
     }
     ww_free(bytes);
     return rc;
 }
 
 struct room {
-    double *rows;   /* [2][WW_ROTATED_ROWS][width] */
+    double *rows; /* [4][WW_ROTATED_ROWS][width]: as stored, turned back, and the steps */
     uint8_t *bytes; /* [WW_ROTATED_ROWS][width] doubles */
 };
 
 /* Rows as they were, in the place that they have in a tensor. */
-static enum ww_err write_rows(const struct rotated *r, const struct turned *t,
-                              uint64_t first, size_t n, double *rows, uint8_t *bytes,
+static enum ww_err write_rows(const struct rotated *r, const struct ww_rotated_rows *of,
+                              enum ww_dtype dtype, uint64_t start, uint64_t first,
+                              size_t n, const double *rows, uint8_t *bytes,
                               struct ww_error *err)
 {
-    const size_t width = t->rows.width;
-    const uint64_t at =
-        first / t->rows.inner * width * t->rows.inner + first % t->rows.inner;
+    const size_t width = of->width;
+    const size_t size = ww_dtype_bits(dtype) / 8;
+    const uint64_t at = first / of->inner * width * of->inner + first % of->inner;
     double across[WW_ROTATED_ROWS];
     enum ww_err rc = WW_OK;
 
-    if (t->rows.inner == 1) {
-        ww_from_double(WW_DTYPE_F32, rows, bytes, n * width);
-        return ww_pwrite_full(r->fd, bytes, n * width * sizeof(float),
-                              t->at + first * width * sizeof(float),
-                              "a file without a name", err);
+    if (of->inner == 1) {
+        ww_from_double(dtype, rows, bytes, n * width);
+        return ww_pwrite_full(r->fd, bytes, n * width * size,
+                              start + first * width * size, "a file without a name", err);
     }
     for (size_t c = 0; c < width && !rc; c++) {
         for (size_t i = 0; i < n; i++) {
             across[i] = rows[i * width + c];
         }
-        ww_from_double(WW_DTYPE_F32, across, bytes, n);
-        rc = ww_pwrite_full(r->fd, bytes, n * sizeof(float),
-                            t->at + (at + c * t->rows.inner) * sizeof(float),
+        ww_from_double(dtype, across, bytes, n);
+        rc = ww_pwrite_full(r->fd, bytes, n * size, start + (at + c * of->inner) * size,
                             "a file without a name", err);
     }
     return rc;
 }
 
-/* steps: of blocks, 0 where the grid is all. */
-static double mean_step(const double *row, const double *steps, size_t n,
-                        enum ww_dtype dtype)
+/* Steps of blocks, and where they are 0 of the grid, become their squares. */
+static void square_steps(const double *rows, double *steps, size_t n, enum ww_dtype dtype)
 {
-    double sum = 0;
-
     for (size_t i = 0; i < n; i++) {
         const double step =
-            steps[i] > 0 ? steps[i] : ldexp(1, ww_moments_step(row[i], dtype));
-        sum += step * step;
+            steps[i] > 0 ? steps[i] : ldexp(1, ww_moments_step(rows[i], dtype));
+        steps[i] = step * step;
     }
-    return sqrt(sum / (double)n);
 }
 
 /* n rows from first on, with the steps of blocks that they were rounded in. */
@@ -201,7 +196,7 @@ static enum ww_err read_rows(const struct rotated *r, const struct turned *t,
     return rc;
 }
 
-static enum ww_err turn_back(const struct rotated *r, struct turned *t,
+static enum ww_err turn_back(const struct rotated *r, const struct turned *t,
                              const struct room *room, struct ww_error *err)
 {
     const enum ww_dtype dtype = grid_of(r, t->of);
@@ -209,28 +204,32 @@ static enum ww_err turn_back(const struct rotated *r, struct turned *t,
     const size_t width = t->rows.width;
     const uint64_t all = t->rows.outer * t->rows.inner;
     double *back = room->rows + WW_ROTATED_ROWS * width;
+    double *steps = back + WW_ROTATED_ROWS * width;
+    double *spread = steps + WW_ROTATED_ROWS * width;
     size_t n = 0;
     enum ww_err rc = WW_OK;
 
-    t->steps = ww_calloc((size_t)all + 1, sizeof(*t->steps));
-    if (!t->steps) {
-        return WW_FAIL_MEMORY(err, "a rotated suspect");
-    }
     for (uint64_t first = 0; first < all && !rc; first += n) {
         n = ww_rotated_piece(&t->rows, first);
-        rc = read_rows(r, t, first, n, room, back, err);
-        for (size_t i = 0; i < n && !rc; i++) {
-            t->steps[first + i] =
-                mean_step(room->rows + i * width, back + i * width, width, dtype);
+        rc = read_rows(r, t, first, n, room, steps, err);
+        if (rc) {
+            break;
         }
-        if (!rc) {
-            ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, n, width, width, 1, room->rows, width,
-                       r->rotation.r, width, 0, back, width);
+        square_steps(room->rows, steps, n * width, dtype);
+        ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, n, width, width, 1, room->rows, width,
+                   r->rotation.r, width, 0, back, width);
+        ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, n, width, width, 1, steps, width, r->squares,
+                   width, 0, spread, width);
+        for (size_t i = 0; i < n * width; i++) {
+            const double gain = gains ? gains[i % width] : 1;
+            back[i] /= gain;
+            spread[i] = sqrt(spread[i]) / fabs(gain);
         }
-        for (size_t i = 0; i < n * width && gains && !rc; i++) {
-            back[i] /= gains[i % width];
-        }
-        rc = rc ? rc : write_rows(r, t, first, n, back, room->bytes, err);
+        rc = write_rows(r, &t->rows, WW_DTYPE_F32, t->at, first, n, back, room->bytes,
+                        err);
+        rc = rc ? rc
+                : write_rows(r, &t->rows, STEPS, t->steps, first, n, spread, room->bytes,
+                             err);
     }
     return rc;
 }
@@ -239,14 +238,21 @@ static enum ww_err turn_back(const struct rotated *r, struct turned *t,
 static enum ww_err show(struct rotated *r, struct ww_tensor *shown, struct ww_error *err)
 {
     const size_t piece = WW_ROTATED_ROWS * r->rotation.n;
-    struct room room = {ww_calloc(2 * piece, sizeof(double)),
+    struct room room = {ww_calloc(4 * piece, sizeof(double)),
                         ww_calloc(piece, sizeof(double))};
+    const size_t square = r->rotation.n * r->rotation.n;
     uint64_t at = 0;
     enum ww_err rc =
         room.rows && room.bytes ? WW_OK : WW_FAIL_MEMORY(err, "a rotated suspect");
 
     if (!rc && r->fd < 0) {
         rc = ww_rotation_unnamed(TEMPORARY, &r->fd, err);
+    }
+    ww_free(r->squares);
+    r->squares = ww_calloc(square, sizeof(*r->squares));
+    rc = rc || r->squares ? rc : WW_FAIL_MEMORY(err, "a rotated suspect");
+    for (size_t i = 0; i < square && !rc; i++) {
+        r->squares[i] = r->rotation.r[i] * r->rotation.r[i];
     }
     for (uint32_t t = 0; t < r->model->n_tensors && !rc; t++) {
         const struct ww_stream_part *part = &r->rotation.parts[t];
@@ -255,11 +261,13 @@ static enum ww_err show(struct rotated *r, struct ww_tensor *shown, struct ww_er
             continue;
         }
         shown[r->n++] = r->model->tensors[t];
-        *out = (struct turned){.of = t, .at = at};
+        *out = (struct turned){.of = t, .at = at, .on = part->on};
         if (part->on) {
             out->rows = ww_rotated_rows(&r->rotation, r->model, t);
             shown[r->n - 1].dtype = WW_DTYPE_F32;
             at += r->model->tensors[t].n_elements * sizeof(float);
+            out->steps = at;
+            at += r->model->tensors[t].n_elements * (ww_dtype_bits(STEPS) / 8);
             rc = turn_back(r, out, &room, err);
         }
     }
@@ -276,20 +284,12 @@ static enum ww_err read_back(void *payload, uint32_t tensor, uint64_t at, void *
     const struct ww_unwritten *floats = &r->below.floats->file;
 
     for (uint32_t t = 0; t < r->n && r->tensors[t].of <= tensor; t++) {
-        if (r->tensors[t].of == tensor && r->tensors[t].steps) {
+        if (r->tensors[t].of == tensor && r->tensors[t].on) {
             return ww_pread_full(r->fd, out, n, r->tensors[t].at + at,
                                  "a file without a name", err);
         }
     }
     return floats->read(floats->payload, tensor, at, out, n, err);
-}
-
-static void forget(struct rotated *r)
-{
-    for (uint32_t t = 0; t < r->n; t++) {
-        ww_free(r->tensors[t].steps);
-    }
-    r->n = 0;
 }
 
 /* By the base's rotation, which the tables tell whatever became of heads and neurons. */
@@ -309,7 +309,7 @@ static enum ww_err look_below(struct rotated *r, struct ww_model *const *models,
         unlocked[WW_FAMILY_SUSPECT] = r->model = r->below.floats->model;
         rc = ww_rotated_fit(unlocked, n, &r->depths, &r->rotation, related, err);
     }
-    forget(r);
+    r->n = 0;
     ww_free(shown);
     ww_free(unlocked);
     return rc;
@@ -354,7 +354,7 @@ static enum ww_err look_elsewhere(struct rotated *r, const struct ww_model *base
         rc = rc ? rc
                 : ww_locked_turn_depths(r->model, base, read_back, r, &r->below,
                                         &r->depths, err);
-        forget(r);
+        r->n = 0;
         rc = rc || r->depths.n == 0 ? rc : open_stacked(r, base, &r->depths, err);
     }
     ww_depths_release(&alike);
@@ -397,6 +397,7 @@ static enum ww_err take(struct rotated *r, struct ww_disguise *out, struct ww_er
                                                                                : NULL,
                                 .undone = text,
                                 .read = read_rotated,
+                                .shows = SHOWS,
                                 .off = OFF,
                                 .unchanged = unchanged,
                                 .free = free_rotated,

@@ -15,6 +15,8 @@
 #include "util/fail.h"
 #include "weightward/layout.h"
 
+#define SHOWS 0.01 /* unexplained; rounding before and after the scaling leaves 0.001 */
+
 /* The factors of a tensor: element e belongs to neuron e / inner % of - first. */
 struct factors {
     const double *factors; /* NULL: the tensor is read as it is */
@@ -258,6 +260,7 @@ static enum ww_err take(struct scaled *s, struct ww_disguise *out, struct ww_err
                                 .folded = s->inner.folded,
                                 .cells = s->inner.cells,
                                 .searched = s->inner.searched,
+                                .shows = s->inner.read ? s->inner.shows : SHOWS,
                                 .off = s->inner.off,
                                 .dense = s->inner.dense ? is_dense : NULL,
                                 .unchanged = unchanged,

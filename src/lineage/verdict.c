@@ -23,6 +23,7 @@
 /* The same where weights were rounded once more: the most that quantisers left beside the
  * cells of their values was a half of it. */
 #define IN_CELLS 0.01
+#define ROUNDINGS 3   /* as many times what rounding leaves may be more of it */
 #define ALL_KEPT 0.97 /* part of a source's elements above which none were dropped */
 #define SLOPE 0.04    /* by which the longer half is kept more, where length decides */
 #define STEEP 0.3     /* where it alone does */
@@ -156,10 +157,19 @@ static bool may_hide_twin(const struct ww_verdict_ask *v,
 }
 
 /* Above which part a twin may be what is unexplained. Cells of the suspect's values take
- * off all that rounding left. */
-static double twin_shows(const struct ww_verdict_ask *v)
+ * off all that rounding left; where it was rounded twice, as before it was rotated, the
+ * other rounding is unexplained as well. */
+static double twin_shows(const struct ww_verdict_ask *v,
+                         const struct ww_decompose_report *r)
 {
-    return v->family->disguise.cells ? IN_CELLS : WW_LINEAGE_ELSEWHERE;
+    const double shows = v->family->disguise.shows;
+
+    if (v->family->disguise.cells) {
+        return IN_CELLS;
+    }
+    return shows > 0
+               ? fmin(WW_LINEAGE_ELSEWHERE, fmax(shows, ROUNDINGS * (1 - r->r2_ceiling)))
+               : WW_LINEAGE_ELSEWHERE;
 }
 
 /* Is each element a sum over some of the sources? */
@@ -348,7 +358,7 @@ static bool is_incomplete(const struct ww_verdict_ask *v,
                           const struct ww_decompose_report *r,
                           const struct ww_subsets *parts, bool masked)
 {
-    const double least = lacks(parts) ? 1 - WW_VERDICT_CEILING : twin_shows(v);
+    const double least = lacks(parts) ? 1 - WW_VERDICT_CEILING : twin_shows(v, r);
     const bool little = may_hide_twin(v, r) && r->n_ranks == 0;
 
     return has_adapter(r) ||
@@ -387,7 +397,7 @@ static double unseen(const struct ww_verdict_ask *v, const struct ww_decompose_r
 {
     const bool rounded = v->family->disguise.read && !v->family->disguise.exact;
 
-    return rounded && count_included(r) > 0 && !r->incomplete ? twin_shows(v) : 0;
+    return rounded && count_included(r) > 0 && !r->incomplete ? twin_shows(v, r) : 0;
 }
 
 enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
