@@ -28,6 +28,15 @@ uint64_t ww_draw_name(uint64_t seed, const char *name)
     return ww_draw(&state);
 }
 
+void ww_draw_middle(double *values, size_t n, double *low, double *high)
+{
+    const size_t out = n / 40 > 1 ? n / 40 - 1 : 0;
+
+    qsort(values, n, sizeof(*values), ww_order_doubles);
+    *low = n ? values[out] : 0;
+    *high = n ? values[n - 1 - out] : 0;
+}
+
 enum ww_err ww_draw_interval(const uint64_t *same, const uint64_t *moved, size_t n,
                              uint64_t seed, double *low, double *high,
                              struct ww_error *err)
@@ -49,9 +58,7 @@ enum ww_err ww_draw_interval(const uint64_t *same, const uint64_t *moved, size_t
         }
         values[r] = all > 0 ? some / all : 0;
     }
-    qsort(values, REPLICATES, sizeof(*values), ww_order_doubles);
-    *low = values[REPLICATES / 40 - 1];
-    *high = values[REPLICATES - REPLICATES / 40];
+    ww_draw_middle(values, REPLICATES, low, high);
     ww_free(values);
     return WW_OK;
 }

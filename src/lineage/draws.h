@@ -24,6 +24,9 @@ uint64_t ww_draw(uint64_t *state);
 /** A number that a seed and a name decide. */
 uint64_t ww_draw_name(uint64_t seed, const char *name);
 
+/** 2.5 % and 97.5 % of n values, which are sorted; 0 where there are none. */
+void ww_draw_middle(double *values, size_t n, double *low, double *high);
+
 /** 2.5 % and 97.5 % of sum(same) / sum(moved) over n tensors drawn anew with replacement.
  */
 enum ww_err ww_draw_interval(const uint64_t *same, const uint64_t *moved, size_t n,

@@ -14,14 +14,12 @@
 #include "lineage/fit.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "lineage/draws.h"
 #include "lineage/nnls.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/order.h"
 
 #define MAX_Z (WW_LINEAGE_MAX_SOURCES + 1)
 #define TURNS 20
@@ -419,6 +417,7 @@ enum ww_err ww_fit_bootstrap(const struct ww_moments *const *blocks, size_t n, u
 {
     double *values = ww_calloc((size_t)k * REPLICATES, sizeof(*values));
     uint32_t *times = ww_calloc(n, sizeof(*times));
+    size_t told[WW_LINEAGE_MAX_SOURCES] = {0};
     struct ww_fit fit;
     uint64_t state = seed;
     enum ww_err rc = WW_OK;
@@ -430,14 +429,13 @@ enum ww_err ww_fit_bootstrap(const struct ww_moments *const *blocks, size_t n, u
     for (unsigned r = 0; r < REPLICATES && !rc; r++) {
         rc = replicate(blocks, n, k, side, &state, times, &fit, err);
         for (unsigned i = 0; i < k && !rc; i++) {
-            values[(size_t)i * REPLICATES + r] = fit.share[i];
+            if (fit.n_eff[i] > 0) { /* the source differs from the base in some block */
+                values[(size_t)i * REPLICATES + told[i]++] = fit.share[i];
+            }
         }
     }
     for (unsigned i = 0; i < k && !rc; i++) {
-        double *v = values + (size_t)i * REPLICATES;
-        qsort(v, REPLICATES, sizeof(*v), ww_order_doubles);
-        low[i] = v[REPLICATES / 40 - 1];
-        high[i] = v[REPLICATES - REPLICATES / 40];
+        ww_draw_middle(values + (size_t)i * REPLICATES, told[i], &low[i], &high[i]);
     }
 out:
     ww_free(values);

@@ -60,7 +60,7 @@ bool ww_fit_decides(const struct ww_moments *moments, const int8_t *side, bool *
 void ww_fit_collinear(const struct ww_moments *moments, uint32_t *same);
 
 /** 2.5 % and 97.5 % of shares over blocks drawn anew with replacement; low and high are
- *  [k]. */
+ *  [k]. Draws without any block in which a source moved say nothing of it. */
 enum ww_err ww_fit_bootstrap(const struct ww_moments *const *blocks, size_t n, unsigned k,
                              const int8_t *side, uint64_t seed, double *low, double *high,
                              struct ww_error *err) WW_MUST_USE;

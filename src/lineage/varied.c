@@ -7,13 +7,11 @@
 #include "lineage/varied.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "lineage/draws.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/order.h"
 
 #define MUCH 1.05 /* residual of the one fit, in those of the many */
 #define REPLICATES 200
@@ -30,7 +28,8 @@ static void add_residuals(const struct ww_moments *moments, const double *pooled
     sums->many += ww_fit_residual(moments, own);
 }
 
-/* A tensor's own shares, where it has enough elements; weights[t] counts them. */
+/* A tensor's own shares, where it has enough elements; weights[t k + i] counts them where
+ * source i moved it, as others say nothing of that source. */
 static void fit_tensors(const struct ww_varied_ask *a, struct ww_varied *out,
                         double *weights)
 {
@@ -43,7 +42,9 @@ static void fit_tensors(const struct ww_varied_ask *a, struct ww_varied *out,
         }
         ww_fit(a->moments[t], a->side, &fit);
         if (fit.used >= WW_FIT_LEAST) {
-            weights[t] = (double)fit.used;
+            for (unsigned i = 0; i < a->k; i++) {
+                weights[t * a->k + i] = fit.n_eff[i] > 0 ? (double)fit.used : 0;
+            }
             memcpy(out->tensors + t * a->k, fit.share, a->k * sizeof(double));
             add_residuals(a->moments[t], a->pooled, fit.share, &sums);
         }
@@ -51,7 +52,8 @@ static void fit_tensors(const struct ww_varied_ask *a, struct ww_varied *out,
     out->varies = sums.one > MUCH * sums.many;
 }
 
-/* Weighted mean over the tensors that times counts; times NULL: each once. */
+/* Weighted mean over the tensors that times counts; times NULL: each once. NAN: there are
+ * none. */
 static double mean(const struct ww_varied_ask *a, const struct ww_varied *v,
                    const double *weights, const uint32_t *times, unsigned i)
 {
@@ -59,16 +61,20 @@ static double mean(const struct ww_varied_ask *a, const struct ww_varied *v,
     double total = 0;
 
     for (size_t t = 0; t < a->n; t++) {
-        const double w = weights[t] * (times ? times[t] : 1);
+        const double w = weights[t * a->k + i] * (times ? times[t] : 1);
         sum += w * v->tensors[t * a->k + i];
         total += w;
     }
-    return total > 0 ? sum / total : 0;
+    if (total <= 0) {
+        return NAN;
+    }
+    return sum / total;
 }
 
 static void draw_intervals(const struct ww_varied_ask *a, const double *weights,
                            double *values, uint32_t *times, struct ww_varied *out)
 {
+    size_t told[WW_LINEAGE_MAX_SOURCES] = {0};
     uint64_t state = a->seed;
 
     for (unsigned r = 0; r < REPLICATES; r++) {
@@ -77,15 +83,26 @@ static void draw_intervals(const struct ww_varied_ask *a, const double *weights,
             times[ww_draw(&state) % a->n]++;
         }
         for (unsigned i = 0; i < a->k; i++) {
-            values[i * REPLICATES + r] = mean(a, out, weights, times, i);
+            const double v = mean(a, out, weights, times, i);
+            if (!isnan(v)) {
+                values[(size_t)i * REPLICATES + told[i]++] = v;
+            }
         }
     }
     for (unsigned i = 0; i < a->k; i++) {
-        double *v = values + (size_t)i * REPLICATES;
-        qsort(v, REPLICATES, sizeof(*v), ww_order_doubles);
-        out->low[i] = v[REPLICATES / 40 - 1];
-        out->high[i] = v[REPLICATES - REPLICATES / 40];
+        ww_draw_middle(values + (size_t)i * REPLICATES, told[i], &out->low[i],
+                       &out->high[i]);
     }
+}
+
+static bool is_told(const struct ww_varied_ask *a, const double *weights, size_t t)
+{
+    bool told = false;
+
+    for (unsigned i = 0; i < a->k; i++) {
+        told |= weights[t * a->k + i] > 0;
+    }
+    return told;
 }
 
 /* Tensors without a fit take that of their layer, and else the mean. */
@@ -93,11 +110,12 @@ static void fill_gaps(const struct ww_varied_ask *a, const double *weights,
                       struct ww_varied *out)
 {
     for (size_t t = 0; t < a->n; t++) {
-        for (unsigned i = 0; i < a->k && weights[t] <= 0; i++) {
+        const bool told = is_told(a, weights, t);
+        for (unsigned i = 0; i < a->k && !told; i++) {
             double sum = 0;
             double total = 0;
             for (size_t o = 0; o < a->n; o++) {
-                const double w = a->layers[o] == a->layers[t] ? weights[o] : 0;
+                const double w = a->layers[o] == a->layers[t] ? weights[o * a->k + i] : 0;
                 sum += w * out->tensors[o * a->k + i];
                 total += w;
             }
@@ -109,7 +127,7 @@ static void fill_gaps(const struct ww_varied_ask *a, const double *weights,
 enum ww_err ww_varied_fit(const struct ww_varied_ask *ask, struct ww_varied *out,
                           struct ww_error *err)
 {
-    double *weights = ww_calloc(ask->n + 1, sizeof(*weights));
+    double *weights = ww_calloc(ask->n * ask->k + 1, sizeof(*weights));
     double *values = ww_calloc((size_t)ask->k * REPLICATES, sizeof(*values));
     uint32_t *times = ww_calloc(ask->n + 1, sizeof(*times));
     enum ww_err rc = WW_OK;
@@ -122,7 +140,8 @@ enum ww_err ww_varied_fit(const struct ww_varied_ask *ask, struct ww_varied *out
     }
     fit_tensors(ask, out, weights);
     for (unsigned i = 0; i < ask->k; i++) {
-        out->share[i] = mean(ask, out, weights, NULL, i);
+        const double share = mean(ask, out, weights, NULL, i);
+        out->share[i] = isnan(share) ? 0 : share;
     }
     if (out->varies) {
         draw_intervals(ask, weights, values, times, out);

@@ -8,7 +8,8 @@
 struct ww_varied {
     bool
         varies; /* tensors of their own leave much less unexplained than one fit of all */
-    double share[WW_LINEAGE_MAX_SOURCES]; /* mean over tensors, by their elements used */
+    double share[WW_LINEAGE_MAX_SOURCES]; /* mean over tensors that it moved, by their
+                                             elements used */
     double low[WW_LINEAGE_MAX_SOURCES];   /* 95 %: tensors drawn anew */
     double high[WW_LINEAGE_MAX_SOURCES];
     double

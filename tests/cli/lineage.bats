@@ -131,6 +131,39 @@ EOF
     [[ $output == "SUPPORTS IN PART: "*"is not as noise would be"* ]]
 }
 
+@test "a source that changed few tensors is told by those" {
+    local numbers
+    cat >words.yml <<EOF
+merge_method: task_arithmetic
+base_model: $family/base
+models:
+  - model: $family/expert-rev
+    parameters: {weight: [{filter: embed_tokens, value: 1}, {value: 0}]}
+dtype: bfloat16
+EOF
+    "$WW" merge words.yml words -q
+    # Of all tensors one fit, and where numbers run over the layers means over tensors.
+    for numbers in 0.3 "[0.1, 0.9, 0.3, 0.5]"; do
+        cat >recipe.yml <<EOF
+merge_method: task_arithmetic
+base_model: $family/base
+models:
+  - {model: words, parameters: {weight: 0.6}}
+  - {model: $family/expert-caesar, parameters: {weight: $numbers}}
+dtype: float32
+out_dtype: bfloat16
+EOF
+        "$WW" merge recipe.yml suspect -q
+        "$WW" lineage decompose suspect --base "$family/base" --candidate words \
+            --candidate "$family/expert-caesar" --candidate "$family/expert-rev" --json -q >answer
+        jq -e '(.sources | map(.included)) == [true, true, false] and (.incomplete | not) and
+               .sources[0].share > 0.59 and .sources[0].share < 0.61 and
+               .sources[0].interval[0] > 0.58 and .sources[0].interval[1] < 0.62 and
+               .method.best == "task_arithmetic"' answer
+        rm -r suspect
+    done
+}
+
 @test "short noise on one source with few rounding steps is told as noise, or as too little" {
     blend task_arithmetic 0.65 0
     "$WW_BIN/perturb_model" suspect noisy 0.002 7
