@@ -85,11 +85,12 @@ static enum ww_err find_sizes(const struct ww_chunk_scales *s, const int16_t *in
                               struct ww_error *err)
 {
     uint64_t *sums = ww_calloc(s->rank, 2 * sizeof(*sums));
-    uint64_t *const counts = sums + s->rank;
+    uint64_t *counts = NULL;
 
     if (!sums) {
         return WW_FAIL_MEMORY(err, "coding a chunk");
     }
+    counts = sums + s->rank;
     for (size_t i = 0; i < n; i++) {
         const int64_t q = integers[i];
         sums[latents[i]] += (uint64_t)(q * q);

@@ -198,6 +198,15 @@ static void end(struct ww_engine *e, struct ww_lane *lane)
     lane->feed = NULL;
 }
 
+/* An idle lane has no bytes, and no place of them either. */
+static void took(struct ww_lane *lane, uint64_t n)
+{
+    if (!idle(lane)) {
+        lane->p += n;
+        lane->n -= n;
+    }
+}
+
 /* Hash in both lanes until one runs dry, or a little in the one that has something. */
 static void hash_step(struct ww_lane *a, struct ww_lane *b)
 {
@@ -209,10 +218,8 @@ static void hash_step(struct ww_lane *a, struct ww_lane *b)
         struct ww_lane *one = idle(a) ? b : a;
         ww_sha_update(one->sha, one->p, n);
     }
-    a->p += idle(a) ? 0 : n;
-    a->n -= idle(a) ? 0 : n;
-    b->p += idle(b) ? 0 : n;
-    b->n -= idle(b) ? 0 : n;
+    took(a, n);
+    took(b, n);
 }
 
 static bool at_end(struct ww_engine *e, struct ww_lane *lane)
