@@ -16,6 +16,7 @@ import sys
 import tempfile
 
 import make_models
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 PAGE = os.path.join(ROOT, "docs", "architectures.md")
@@ -30,6 +31,33 @@ def types():
             descriptor = json.load(f)
         out.update({t: descriptor["id"] for t in descriptor["model_types"]})
     return out
+
+
+def sections(kind, descriptor):
+    """(defaults, config by the same defaults of transformers) of the model and of its towers."""
+    root = CONFIG_MAPPING[kind]()
+    stacks = [s for s in descriptor["stacks"] if "section" in s]
+    for part in [descriptor] + stacks:
+        name = part.get("section", "text")
+        config = root.get_text_config() if name == "text" else root if name == "root" else \
+            getattr(root, name, None)
+        if config is not None and not isinstance(config, dict):
+            yield part.get("defaults", {}), type(config)()
+
+
+def wrong_heads():
+    """Descriptors by whose defaults a model would have other heads than in transformers. No shape
+    tells them, but where heads have a width of their own."""
+    for path in sorted(glob.glob(os.path.join(ROOT, "src/arch/descriptors/*.json"))):
+        with open(path) as f:
+            descriptor = json.load(f)
+        for kind in [k for k in descriptor["model_types"] if k in CONFIG_MAPPING]:
+            for defaults, config in sections(kind, descriptor):
+                own = (getattr(config, "attribute_map", None) or {}).get("num_attention_heads", "num_attention_heads")
+                want = getattr(config, own, None)
+                said = defaults.get("num_attention_heads", defaults.get(own, want))
+                if said != want and not any("head_dim" in key for key in defaults):
+                    yield f"{kind}: {said} heads by default, {want} in transformers"
 
 
 def merge(rows):

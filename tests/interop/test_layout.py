@@ -63,8 +63,8 @@ def main():
             if not ok or wrong:
                 print(line if not ok else f"accepted: {why}")
     if names == make_models.cases():
-        wrong = architectures_page.differences(rows)
-        print("\n".join(wrong) or "docs/architectures.md agrees")
+        wrong = architectures_page.differences(rows) + list(architectures_page.wrong_heads())
+        print("\n".join(wrong) or "docs/architectures.md and the defaults of heads agree")
         failed += len(wrong) > 0
     print(f"{failed} of {len(names)} cases failed")
     return failed > 0
