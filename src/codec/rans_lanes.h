@@ -3,7 +3,7 @@
  * Many rANS coders side by side on one run of words, as in Giesen, "Interleaved entropy
  * coders" (arXiv 1402.3392): number i belongs to lane i % lanes, and a lane that needs a
  * word takes the next one. So there are no lengths to store, and vector instructions
- * decode eight lanes at a time; the plain C here gives the same numbers.
+ * decode eight or sixteen lanes at a time; plain C gives the same numbers.
  *
  *   message  u32le states of the lanes | u16le words, in the decoder's order
  *
