@@ -9,6 +9,8 @@
 
 #include "arch/core.h"
 #include "lock/check_parts.h"
+#include "model/elements.h"
+#include "util/alloc.h"
 #include "util/fail.h"
 
 static enum ww_err check_mlp(struct ww_checker *c, uint32_t index, struct ww_error *err)
@@ -72,11 +74,49 @@ static enum ww_err check_router(struct ww_checker *c, uint32_t index,
     return rc;
 }
 
+/* Two experts with one row in the router have one score whatever is read, and then their
+ * numbers decide, which a lock changes. Corrections and biases may tell them apart. */
+static enum ww_err check_ties(const struct ww_checker *c, const struct ww_moe *moe,
+                              struct ww_error *err)
+{
+    const struct ww_model *model = c->layout->model;
+    const struct ww_tensor *t =
+        moe->router.weight == WW_NONE ? NULL : &model->tensors[moe->router.weight];
+    uint8_t *rows = NULL;
+    size_t row = 0;
+    enum ww_err rc = WW_OK;
+
+    if (!t || c->base || !moe->experts_move || moe->top_k >= moe->n_experts ||
+        moe->correction != WW_NONE || moe->router.bias != WW_NONE || t->rank != 2 ||
+        moe->router.out_axis != 0 || t->shape[0] != moe->n_experts) {
+        return WW_OK;
+    }
+    rows = ww_calloc(t->n_bytes, 1);
+    rc = rows ? ww_elements_bytes(model, moe->router.weight, 0, t->n_elements, rows, err)
+              : WW_FAIL_MEMORY(err, "'%s'", t->name);
+    row = (size_t)(t->n_bytes / moe->n_experts);
+    for (size_t a = 1; a < moe->n_experts && !rc; a++) {
+        for (size_t b = 0; b < a && !rc; b++) {
+            if (memcmp(rows + a * row, rows + b * row, row) == 0) {
+                rc =
+                    WW_FAIL(err, WW_E_UNSUPPORTED,
+                            "experts %zu and %zu have one and the same row in '%s': "
+                            "which of them is chosen goes by their numbers, which a lock "
+                            "changes",
+                            b, a, t->name);
+            }
+        }
+    }
+    ww_free(rows);
+    return rc;
+}
+
 static enum ww_err check_moe(struct ww_checker *c, uint32_t index, struct ww_error *err)
 {
     const struct ww_moe *moe = &c->layout->moes[index];
-    enum ww_err rc = check_router(c, index, err);
+    enum ww_err rc = check_ties(c, moe, err);
 
+    rc = rc ? rc : check_router(c, index, err);
     for (uint32_t e = 0; e < moe->n_experts && !rc; e++) {
         rc = check_mlp(c, moe->first_mlp + e, err);
     }

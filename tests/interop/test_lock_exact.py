@@ -22,7 +22,7 @@ import tempfile
 import make_models as families
 import more_models
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from test_forward import casts
 
 LEGAL = 1e-9
@@ -251,11 +251,31 @@ def check_case(build, name, direct=True):
     return passed or (again and check_case(build, name, direct=False))
 
 
+def ties_are_refused(build):
+    """Two experts with one row in the router: their numbers decide."""
+    with tempfile.TemporaryDirectory() as out:
+        tool, key = os.path.join(build, "weightward"), os.path.join(out, "key")
+        run(tool, "key", "new", "lock", "--out", key, "--no-passphrase")
+        folder = families.write("mixtral", out)
+        path, weights = os.path.join(folder, "model.safetensors"), weights_of(folder)
+        router = weights["model.layers.1.block_sparse_moe.gate.weight"]
+        router[4] = router[1]
+        save_file(weights, path, metadata={"format": "pt"})
+        try:
+            run(tool, "lock", folder, os.path.join(out, "locked"), "--key", key)
+        except RuntimeError as e:
+            if "experts 1 and 4 have one and the same row" in str(e):
+                return True
+    print("FAIL experts that tie are not refused", flush=True)
+    return False
+
+
 def main(build, names):
     failed = 0
     for name in names or families.cases():
         try:
             failed += not check_case(build, name)
+            failed += name == "mixtral" and not ties_are_refused(build)
         except Exception as e:
             print(f"FAIL {name}: {type(e).__name__} {e}", flush=True)
             failed += 1
