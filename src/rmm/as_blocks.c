@@ -100,7 +100,8 @@ static enum ww_err times_of(const struct blocks *blocks, const struct ww_adapter
                        e->module, in_a ? "both" : "none");
     }
     *times = (e->part == WW_PART_A ? in_a : in_b) ? blocks->n : 1;
-    if (t->shape[0] % *times != 0 || t->n_bytes > MOST_BYTES / *times) {
+    if (t->shape[0] < *times || t->shape[0] % *times != 0 ||
+        t->n_bytes > MOST_BYTES / *times) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
                        "tensor '%.160s' has %llu rows and %llu bytes, in %llu blocks",
                        t->name, (unsigned long long)t->shape[0],
@@ -113,8 +114,9 @@ static enum ww_err times_of(const struct blocks *blocks, const struct ww_adapter
 static enum ww_err put_tensor(const struct ww_adapter *adapter, const struct ww_tensor *t,
                               uint64_t times, int fd, uint64_t at, struct ww_error *err)
 {
-    const uint64_t rows = t->rank == 2 ? t->shape[0] : 1;
-    const uint64_t row = rows ? t->n_bytes / rows : 0;
+    /* A header may have any number of rows of nothing. */
+    const uint64_t rows = t->rank == 2 && t->n_bytes ? t->shape[0] : 1;
+    const uint64_t row = t->n_bytes / rows;
     uint8_t *stored = ww_calloc(1, (size_t)t->n_bytes + 1);
     uint8_t *whole = ww_calloc(times, (size_t)t->n_bytes + 1);
     enum ww_err rc = stored && whole ? WW_OK : WW_FAIL_MEMORY(err, "a factor");

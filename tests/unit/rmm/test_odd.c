@@ -151,6 +151,24 @@ static void blocks_along_a_diagonal_become_pairs(void **state)
     fx_free(f);
 }
 
+/* As many rows as a header says take no time where there is nothing in them. */
+static void rows_of_nothing_are_none(void **state)
+{
+    static const char header[] =
+        "{\"base_model.model.q.lora_A.weight\":{\"dtype\":\"F32\",\"shape\":"
+        "[70368744177664,0],\"data_offsets\":[0,0]}}";
+    struct fx *f = fx_new();
+    struct ww_error err = {0};
+    (void)state;
+    char *path =
+        make(f, "empty",
+             ",\"use_bdlora\":{\"target_modules_bd_a\":[\"q\"],\"nblocks\":2}", NULL, 0);
+    fx_shard(path, "adapter_model.safetensors", header, (const uint8_t *)"", 0);
+    OK(ww_as_spread_blocks(path, &err));
+    free(path);
+    fx_free(f);
+}
+
 /* Latent indices of stacked experts may not be mixed; those of other modules may. */
 static void factors_beside_those_of_experts_are_coded(void **state)
 {
@@ -228,6 +246,7 @@ int main(void)
         cmocka_unit_test(odd_numbers_come_back_bit_for_bit),
         cmocka_unit_test(what_is_no_sum_of_products_comes_back_exactly),
         cmocka_unit_test(blocks_along_a_diagonal_become_pairs),
+        cmocka_unit_test(rows_of_nothing_are_none),
         cmocka_unit_test(factors_beside_those_of_experts_are_coded),
         cmocka_unit_test(a_base_with_the_factors_names_is_not_needed),
         cmocka_unit_test(a_lack_of_memory_is_told_as_that),
