@@ -29,15 +29,22 @@ static void ask_layout(struct ww_head_file *out)
     ww_layout_free(layout);
 }
 
-/* Separate heads first: an embedding is the head only of a model that has no other. */
+/* Separate heads first, of which other modules may have a part of the name; an embedding
+ * is the head only of a model that has no other. */
 static void ask_names(struct ww_head_file *out)
 {
+    uint32_t output = WW_NONE;
+
     for (uint32_t i = 0; i < out->model->n_tensors && out->weight == WW_NONE; i++) {
         const char *name = out->model->tensors[i].name;
-        if (ww_str_ends(name, ".weight") &&
-            (ww_is_head(name) || ww_str_ends(name, "output.weight"))) {
+        if (ww_str_ends(name, ".weight") && ww_is_head(name)) {
             out->weight = i;
+        } else if (ww_str_ends(name, "output.weight")) {
+            output = i;
         }
+    }
+    if (out->weight == WW_NONE) {
+        out->weight = output;
     }
     if (out->weight == WW_NONE) {
         out->weight = ww_find_embedding(out->model, NULL);

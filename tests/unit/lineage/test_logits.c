@@ -5,9 +5,13 @@
 #include "la/la.h"
 #include "lineage/draws.h"
 #include "lineage/logits_blend.h"
+#include "lineage/logits_head.h"
 #include "lineage/logits_image.h"
 #include "lineage/logits_read.h"
 #include "model/convert.h"
+#include "util/alloc.h"
+#include "util/fs.h"
+#include "util/num.h"
 
 enum { V = 160, D = 24, N = 60 };
 
@@ -290,6 +294,29 @@ static void lines_that_are_no_answers_are_refused(void **state)
     ww_said_release(&none);
 }
 
+/* Of a model without a configuration: the head goes by its name, wherever it stands. */
+static void the_head_is_found_among_other_outputs(void **state)
+{
+    static const char header[] =
+        "{\"h.0.attention.output.weight\":{\"dtype\":\"F32\",\"shape\":[1,1],"
+        "\"data_offsets\":[0,4]},\"lm_head.weight\":{\"dtype\":\"F32\",\"shape\":"
+        "[2,1],\"data_offsets\":[4,12]}}";
+    uint8_t bytes[8 + sizeof(header) - 1 + 12] = {0};
+    struct ww_head_file head;
+    char *folder = ww_test_mkdir();
+    char *path = ww_path_join(folder, "model.safetensors");
+    (void)state;
+
+    ww_put_u64le(bytes, sizeof(header) - 1);
+    memcpy(bytes + 8, header, sizeof(header) - 1);
+    OK(ww_file_write(path, bytes, sizeof(bytes), 0644, true, &err));
+    OK(ww_head_open(folder, &head, &err));
+    assert_string_equal(head.model->tensors[head.weight].name, "lm_head.weight");
+    ww_head_close(&head);
+    ww_free(path);
+    ww_test_rmdir(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +328,7 @@ int main(void)
         cmocka_unit_test(lists_keep_the_tokens_that_all_have),
         cmocka_unit_test(a_long_vocabulary_is_drawn_from_the_same_way_for_all),
         cmocka_unit_test(lines_that_are_no_answers_are_refused),
+        cmocka_unit_test(the_head_is_found_among_other_outputs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
