@@ -15,6 +15,7 @@
 #define SAMPLE ((uint64_t)4 << 20) /* elements */
 #define IDLE 0.005                 /* weights are told to thousandths */
 #define ALL_BITS 0.999             /* but for accidents of rounding */
+#define MOVED_LEAST 1000           /* weights that tell of a tensor by itself */
 #define NEAR_ONE 0.001             /* by which a share near it may be off */
 #define EXACTLY 0.0004             /* of a number of SLERP */
 #define MOST_EQUALS ((size_t)WW_LINEAGE_MAX_WORDS - 2) /* that are listed */
@@ -119,21 +120,36 @@ static enum ww_err take_sample(const struct ww_contest_ask *ask, uint64_t room,
     return WW_OK;
 }
 
-static double best_match(const struct ww_matches *m)
+/* Has a tensor of which enough weights moved mostly other bits? A few large tensors hide
+ * that among all: a source that was trained in one of them alone is in no other. */
+static bool lies_elsewhere(const struct ww_matches *m, unsigned arithmetic)
 {
-    struct ww_match sum = {0};
-    double best = 0;
-
     for (uint32_t t = 0; t < m->n; t++) {
-        sum.moved += m->tensors[t].moved;
-        for (unsigned a = 0; a < WW_ARITHMETICS; a++) {
-            sum.same[a] += m->tensors[t].same[a];
+        const struct ww_match *one = &m->tensors[t];
+        if (one->moved >= MOVED_LEAST && one->same[arithmetic] < one->moved / 2) {
+            return true;
         }
     }
-    for (unsigned a = 0; a < WW_ARITHMETICS && sum.moved; a++) {
-        best = fmax(best, (double)sum.same[a] / (double)sum.moved);
+    return false;
+}
+
+static void set_match(const struct ww_matches *m, struct ww_trial *trial)
+{
+    uint64_t moved = 0;
+    uint64_t same[WW_ARITHMETICS] = {0};
+    unsigned best = 0;
+
+    for (uint32_t t = 0; t < m->n; t++) {
+        moved += m->tensors[t].moved;
+        for (unsigned a = 0; a < WW_ARITHMETICS; a++) {
+            same[a] += m->tensors[t].same[a];
+        }
     }
-    return best;
+    for (unsigned a = 1; a < WW_ARITHMETICS; a++) {
+        best = same[a] > same[best] ? a : best;
+    }
+    trial->match = moved ? (double)same[best] / (double)moved : 0;
+    trial->elsewhere = lies_elsewhere(m, best);
 }
 
 struct trying {
@@ -195,7 +211,7 @@ static enum ww_err open_trial(const struct ww_contesting *c, const char *text,
 }
 
 static enum ww_err try_text(struct ww_contesting *c, const char *text, struct look look,
-                            double *match, struct ww_error *err)
+                            struct ww_trial *out, struct ww_error *err)
 {
     struct trying t = {0};
     struct ww_match_job job = {.suspect = c->ask->suspect,
@@ -215,7 +231,9 @@ static enum ww_err try_text(struct ww_contesting *c, const char *text, struct lo
     if (!rc) {
         rc = ww_match_run(&job, &t.matches, c->bytes_read, err);
     }
-    *match = rc ? 0 : best_match(&t.matches);
+    if (!rc) {
+        set_match(&t.matches, out);
+    }
     ww_matches_release(&t.matches);
     for (unsigned i = 0; i < 3; i++) {
         ww_predictor_free(t.predictors[i]);
@@ -251,9 +269,9 @@ enum ww_err ww_contest_try(struct ww_contesting *c, const struct ww_sketch *sket
                            bool cuts, struct ww_trial *best, struct ww_error *err)
 {
     char *text = ww_sketch_text(sketch);
-    double match = 0;
+    struct ww_trial trial = {.text = text};
     struct ww_error why = {0}; /* a recipe that is refused leaves no word */
-    enum ww_err rc = text ? try_text(c, text, look_at(c, sketch, cuts), &match, &why)
+    enum ww_err rc = text ? try_text(c, text, look_at(c, sketch, cuts), &trial, &why)
                           : WW_FAIL_MEMORY(&why, "a contest of recipes");
 
     if (rc == WW_E_RECIPE || rc == WW_E_UNSUPPORTED || rc == WW_E_SHAPE ||
@@ -263,9 +281,9 @@ enum ww_err ww_contest_try(struct ww_contesting *c, const struct ww_sketch *sket
     if (rc && err) {
         *err = why;
     }
-    if (!rc && match > best->match) {
+    if (!rc && trial.match > best->match) {
         ww_free(best->text);
-        *best = (struct ww_trial){.match = match, .text = text};
+        *best = trial;
         for (size_t i = 0; i < c->ask->n && weighs_all(c, sketch); i++) {
             best->idle[i] = fabs(sketch->weights[i]) < IDLE;
         }
@@ -291,6 +309,7 @@ void ww_contest_close(struct ww_contesting *c, const char *method, bool gradient
         c->out->method = method;
         c->out->gradient = gradient;
         c->out->match = trial->match;
+        c->out->elsewhere = trial->elsewhere;
         c->out->scaled = c->out->summed = false;
         memcpy(c->out->idle, trial->idle, sizeof(trial->idle));
         trial->text = NULL;

@@ -41,6 +41,7 @@ struct ww_contest {
     const char *method; /* static */
     bool gradient;      /* numbers of the recipe run over the layers */
     double match;
+    bool elsewhere; /* of one tensor most weights that moved are not the recipe's */
     const char
         *equals[WW_CONTEST_MOST + 1]; /* methods that match as well; ends with NULL */
     /* A sum without the base, whose weights are no shares of a sum with it: */

@@ -28,6 +28,7 @@ struct ww_contesting {
 /** Best recipe of a method so far, own. */
 struct ww_trial {
     double match;
+    bool elsewhere; /* as in ww_contest */
     char *text;
     bool idle[WW_SKETCH_MOST]; /* [n] of the sources asked for: its weight is 0 */
 };

@@ -448,7 +448,8 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
         return rc;
     }
     conclude(report, &contest, masked ? &keep : NULL, &parts);
-    report->incomplete = is_incomplete(ask, report, &parts, masked);
+    report->incomplete = is_incomplete(ask, report, &parts, masked) ||
+                         (contest.match >= WW_VERDICT_BITS && contest.elsewhere);
     if (needs_places(ask, report, &contest)) {
         rc = ww_verdict_places(ask, &parts, report, err);
         if (report->still > 0 && strcmp(report->method, unclear.best) == 0) {

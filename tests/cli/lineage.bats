@@ -160,6 +160,10 @@ EOF
                .sources[0].share > 0.59 and .sources[0].share < 0.61 and
                .sources[0].interval[0] > 0.58 and .sources[0].interval[1] < 0.62 and
                .method.best == "task_arithmetic"' answer
+        # Without it the bits of all other tensors come out, 99 of 100.
+        "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-caesar" \
+            --candidate "$family/expert-rev" --json -q >answer
+        jq -e ".incomplete and .method.match > 0.98" answer
         rm -r suspect
     done
 }
