@@ -223,10 +223,10 @@ static enum ww_err solve(struct scaled *s, struct ww_model *const *models, unsig
     const uint32_t n_tensors = s->inner.model->n_tensors;
     struct ww_layout *layout = NULL;
     struct ww_error why = {0};
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = ww_layout_resolve(models[WW_FAMILY_BASE], NULL, &layout, &why);
 
-    if (ww_layout_resolve(models[WW_FAMILY_BASE], NULL, &layout, &why)) {
-        return WW_OK;
+    if (rc) {
+        return rc == WW_E_NOMEM ? WW_FAIL(err, rc, "%s", why.text) : WW_OK;
     }
     s->tensors = ww_calloc(n_tensors + (size_t)1, sizeof(*s->tensors));
     s->mlps = ww_calloc(n_tensors + (size_t)1, sizeof(*s->mlps));

@@ -136,8 +136,9 @@ enum ww_err ww_folded_new(const struct ww_model *from, struct ww_folded **out,
     enum ww_err rc = WW_OK;
 
     *out = NULL;
-    if (!plain(from) || ww_layout_resolve(from, NULL, &layout, &why)) {
-        return WW_OK;
+    rc = plain(from) ? ww_layout_resolve(from, NULL, &layout, &why) : WW_OK;
+    if (rc || !layout) {
+        return rc == WW_E_NOMEM ? WW_FAIL(err, rc, "%s", why.text) : WW_OK;
     }
     f = ww_calloc(1, sizeof(*f));
     rc = f ? ww_rotation_parts(layout, &f->parts, &fits, err)

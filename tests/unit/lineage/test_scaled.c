@@ -5,6 +5,8 @@
 #include <math.h>
 
 #include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fault.h"
 #include "util/fs.h"
 #include "util/num.h"
 #include "ww_random.h"
@@ -120,11 +122,41 @@ static void others_have_none(void **state)
     test_free(f);
 }
 
+/* Nothing is left undone because there was no memory to look at it. */
+static void a_lack_of_memory_is_told_as_that(void **state)
+{
+    static const char *const names[] = {"/amber/expert-rev", "/amber/base",
+                                        "/amber/expert-caesar"};
+    struct ww_model *models[WW_LEN(names)];
+    struct ww_error err = {0};
+    bool reached = true;
+    (void)state;
+
+    for (size_t m = 0; m < WW_LEN(names); m++) {
+        char *path = ww_asprintf("%s%s", WW_VECTORS, names[m]);
+        OK(ww_model_open(path, &models[m], &err));
+        ww_free(path);
+    }
+    for (unsigned long n = 1; reached; n += 1 + n / 16) {
+        struct ww_disguise suspect = {.model = models[0]};
+        ww_fault_arm(WW_FAULT_ALLOC, n);
+        const enum ww_err rc = ww_disguise_scaled(models, WW_LEN(names), &suspect, &err);
+        reached = ww_fault_seen(WW_FAULT_ALLOC) >= n;
+        ww_fault_arm(WW_FAULT_ALLOC, 0);
+        assert_int_equal(rc, reached ? WW_E_NOMEM : WW_OK);
+        assert_null(suspect.undone);
+    }
+    for (size_t m = 0; m < WW_LEN(names); m++) {
+        ww_model_close(models[m]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(factors_are_those_of_the_sum),
         cmocka_unit_test(others_have_none),
+        cmocka_unit_test(a_lack_of_memory_is_told_as_that),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
