@@ -244,10 +244,11 @@ static enum ww_err solve(struct scaled *s, struct ww_model *const *models, unsig
 
 static enum ww_err take(struct scaled *s, struct ww_disguise *out, struct ww_error *err)
 {
-    char *text = ww_asprintf("%s%sneurons of %" PRIu32 " layers scaled back by the "
-                             "models that it is compared with",
+    char *text = ww_asprintf("%s%sneurons of %" PRIu32 " layer%s scaled back by "
+                             "the models that it is compared with",
                              s->inner.undone ? s->inner.undone : "",
-                             s->inner.undone ? ", and " : "", s->n_scaled);
+                             s->inner.undone ? ", and " : "", s->n_scaled,
+                             s->n_scaled == 1 ? "" : "s");
 
     if (!text) {
         return WW_FAIL_MEMORY(err, "scaled neurons");

@@ -6,7 +6,6 @@
  * the lowest reason, rules are collected wherever they match.
  */
 #include <string.h>
-#include <strings.h>
 
 #include "policy/words.h"
 #include "util/fail.h"
@@ -140,7 +139,7 @@ static bool license_in(const struct ww_model_facts *m, const struct ww_words *wo
     bool found = false;
 
     for (size_t i = 0; i < words->n && m->license && !found; i++) {
-        found = strcasecmp(words->items[i], m->license) == 0;
+        found = ww_str_eq_word(words->items[i], m->license);
     }
     return found;
 }

@@ -31,6 +31,8 @@ bool ww_text_ok(const uint8_t *bytes, size_t len);
 bool ww_parse_u64(const char *s, size_t len, uint64_t *out);
 
 bool ww_str_eq(const char *a, const char *b); /* NULL equals NULL only */
+/** Equal but for the case of ASCII letters, whatever the locale. */
+bool ww_str_eq_word(const char *a, const char *b);
 bool ww_str_starts(const char *s, const char *prefix);
 bool ww_str_ends(const char *s, const char *suffix);
 

@@ -145,6 +145,10 @@ static void string_tests_are_plain(void **state)
     assert_false(ww_str_eq("", NULL));
     assert_true(ww_str_eq("a", "a"));
     assert_false(ww_str_eq("a", "b"));
+    assert_true(ww_str_eq_word("GPL-3.0", "gpl-3.0"));
+    assert_false(ww_str_eq_word("MIT", "MITx"));
+    assert_false(ww_str_eq_word("mitx", "MIT"));
+    assert_false(ww_str_eq_word("@", "`"));
     assert_true(ww_str_starts("abc", ""));
     assert_true(ww_str_starts("abc", "ab"));
     assert_false(ww_str_starts("ab", "abc"));
