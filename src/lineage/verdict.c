@@ -23,7 +23,9 @@
 /* The same where weights were rounded once more: the most that quantisers left beside the
  * cells of their values was a half of it. */
 #define IN_CELLS 0.01
-#define ROUNDINGS 3   /* as many times what rounding leaves may be more of it */
+#define ROUNDINGS 3 /* as many times what rounding leaves may be more of it */
+#define BURIED                                                                           \
+    0.2 /* of the difference at most beside rounding: too little to tell it by */
 #define ALL_KEPT 0.97 /* part of a source's elements above which none were dropped */
 #define SLOPE 0.04    /* by which the longer half is kept more, where length decides */
 #define STEEP 0.3     /* where it alone does */
@@ -170,6 +172,14 @@ static double twin_shows(const struct ww_verdict_ask *v,
     return shows > 0
                ? fmin(WW_LINEAGE_ELSEWHERE, fmax(shows, ROUNDINGS * (1 - r->r2_ceiling)))
                : WW_LINEAGE_ELSEWHERE;
+}
+
+/* Where rounding is most of the difference, and no cells tell what it left, a source that
+ * was not given is as much as an estimate of the rounding may be off. */
+static bool is_buried(const struct ww_verdict_ask *v, const struct ww_decompose_report *r)
+{
+    return v->family->disguise.shows > 0 && !v->family->disguise.cells &&
+           r->r2_ceiling < BURIED;
 }
 
 /* Is each element a sum over some of the sources? */
@@ -361,10 +371,10 @@ static bool is_incomplete(const struct ww_verdict_ask *v,
     const double least = lacks(parts) ? 1 - WW_VERDICT_CEILING : twin_shows(v, r);
     const bool little = may_hide_twin(v, r) && r->n_ranks == 0;
 
-    return has_adapter(r) ||
-           (count_included(r) > 0 && (r->unexplained > least || little) &&
-            !is_named(r, parts, masked) && !is_whole(parts) &&
-            (lacks(parts) || !r->has_keep_rates));
+    return has_adapter(r) || (count_included(r) > 0 &&
+                              (r->unexplained > least || little || is_buried(v, r)) &&
+                              !is_named(r, parts, masked) && !is_whole(parts) &&
+                              (lacks(parts) || !r->has_keep_rates));
 }
 
 /* Do places that no source moves say more? Where answers are in part so far, but not by

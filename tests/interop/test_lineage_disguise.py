@@ -547,6 +547,21 @@ def hidden(tool, base, experts, work):
     return problems
 
 
+def buried(tool, base, expert, work):
+    """A source in one layer is a twentieth of what changed, and blocks of odd gains leave more: no whole answer."""
+    g = torch.Generator().manual_seed(5)
+    delta = {k: v.double() - base[k].double() for k, v in weights(expert).items()}
+    sums = {k: v.double() + 0.78 * delta[k] for k, v in base.items()}
+    for k in (k for k in sums if ".3." in k and "proj" in k):
+        d = (torch.randn(sums[k].shape[0], 6, generator=g) @ torch.randn(6, sums[k].shape[1], generator=g)).double()
+        sums[k] += 0.016 * base[k].double().norm() * d / d.norm()
+    path = write_gguf(os.path.join(work, "buried.gguf"), regained({k: v.bfloat16() for k, v in sums.items()}, g, 1), "Q4_0")
+    said = decompose(tool, path, [expert])
+    print(f"buried in blocks: {said['unexplained']:.4f} unexplained, {said['r2_ceiling']:.3f} at most,",
+          "in part" if said["incomplete"] else "whole", said.get("disguise"))
+    return [] if said["incomplete"] else ["what blocks bury is called whole"]
+
+
 def refusals(tool, work, merged, candidate):
     """Each must end with this status and say this."""
     base = os.path.join(FAMILY, "base")
@@ -668,6 +683,7 @@ def main(build):
         problems += [f"find {name}: no such disguise" for name in sorted(unmet)]
         problems += selections(tool, base, experts, twin, work)
         problems += hidden(tool, base, experts, work)
+        problems += buried(tool, base, experts[0], work)
         lora, adapted = adapter(work, base)
         said = json.loads(run(tool, "lineage", "decompose", lora, "--base",
                               os.path.join(FAMILY, "base"), "--candidate", adapted,
