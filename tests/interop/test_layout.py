@@ -26,7 +26,7 @@ def probe(build, folder):
 
 DOUBLED = ("num_attention_heads", "n_head", "n_heads", "num_heads", "num_key_value_heads",
            "encoder_attention_heads", "decoder_attention_heads", "attention_heads",
-           "hidden_size", "n_embd", "d_model", "dim", "embed_dim")
+           "hidden_size", "n_embd", "n_embed", "d_model", "dim", "embed_dim")
 
 
 def double(section):
