@@ -228,7 +228,11 @@ static void a_manifest_is_coded_as_an_encoder_would(void **state)
     refused(f, &p, &made, WW_E_JSON);
     for (size_t at = 1; at < 8; at++) { /* length, form and mode */
         coded.data[at] ^= 2;
-        refused(f, &p, &coded, WW_E_MALFORMED);
+        put_manifest(f, &p, coded.data, coded.len);
+        const enum ww_err rc = fx_verify(f, NULL, &err);
+        /* Of two characters less a coder may leave the same bytes: the text is cut then.
+         */
+        assert_true(rc == WW_E_MALFORMED || (at < 5 && rc == WW_E_JSON));
         coded.data[at] ^= 2;
     }
     memset(text.data, '[', text.len);
