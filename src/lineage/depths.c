@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "model/elements.h"
+#include "model/shape.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
@@ -63,12 +64,6 @@ static enum ww_err find_kinds(const struct ww_model *base, const char *stack,
     return WW_OK;
 }
 
-static bool same_shape(const struct ww_tensor *a, const struct ww_tensor *b)
-{
-    return a->rank == b->rank &&
-           memcmp(a->shape, b->shape, a->rank * sizeof(*a->shape)) == 0;
-}
-
 /* Numbers of layers come from names of tensors: one name makes four thousand. Then less
  * of each matrix is looked at, and of fewer matrices. */
 static void bound_work(uint64_t n, uint64_t n_base, struct kinds *kinds)
@@ -105,7 +100,7 @@ static enum ww_err read_looks(const struct ww_model *model, const char *stack,
         while (k < kinds->n && strcmp(kinds->rest[k], name.rest) != 0) {
             k++;
         }
-        if (k == kinds->n || !same_shape(tensor, kinds->shape[k])) {
+        if (k == kinds->n || !ww_same_shape(tensor, kinds->shape[k])) {
             continue;
         }
         const size_t n =

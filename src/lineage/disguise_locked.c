@@ -10,6 +10,7 @@
 #include "attack/attack_view.h"
 #include "model/elements.h"
 #include "lineage/disguise.h"
+#include "model/shape.h"
 #include "util/alloc.h"
 #include "util/buf.h"
 #include "util/fail.h"
@@ -26,8 +27,7 @@ struct look {
 static bool comparable(const struct ww_tensor *a, const struct ww_tensor *b)
 {
     return ww_dtype_is_plain_float(a->dtype) && ww_dtype_is_plain_float(b->dtype) &&
-           a->rank >= 2 && a->rank == b->rank &&
-           memcmp(a->shape, b->shape, a->rank * sizeof(*a->shape)) == 0;
+           a->rank >= 2 && ww_same_shape(a, b);
 }
 
 /* Does the beginning of the tensor point elsewhere than the base's? */

@@ -9,6 +9,7 @@
 #include "lineage/moments.h"
 #include "model/convert.h"
 #include "model/elements.h"
+#include "model/shape.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
@@ -302,8 +303,7 @@ static enum ww_err find_all(struct fit *f, uint32_t t, struct ww_error *err)
         all = !rc && *at != WW_NONE;
         if (all) {
             const struct ww_tensor *other = &f->models[m]->tensors[*at];
-            all = ww_dtype_is_plain_float(other->dtype) && other->rank == own->rank &&
-                  memcmp(other->shape, own->shape, own->rank * sizeof(*own->shape)) == 0;
+            all = ww_dtype_is_plain_float(other->dtype) && ww_same_shape(other, own);
         }
     }
     f->use[t] = all;

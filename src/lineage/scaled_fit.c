@@ -2,11 +2,11 @@
 #include "lineage/scaled.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "attack/solve.h"
 #include "lineage/family.h"
 #include "model/elements.h"
+#include "model/shape.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
@@ -71,9 +71,7 @@ static enum ww_err find_all(struct fit *f, const struct side *side, bool *all,
         rc = ww_depths_index(&suspect->depths, model, own->name, &f->at[m], err);
         *all = !rc && f->at[m] != WW_NONE &&
                ww_dtype_is_plain_float(model->tensors[f->at[m]].dtype) &&
-               model->tensors[f->at[m]].rank == own->rank &&
-               memcmp(model->tensors[f->at[m]].shape, own->shape,
-                      own->rank * sizeof(*own->shape)) == 0;
+               ww_same_shape(&model->tensors[f->at[m]], own);
     }
     return rc;
 }

@@ -371,7 +371,8 @@ static bool is_same_order(const struct ww_build *build, const struct ww_vocab_me
 }
 
 /* A tensor beside the layers that has as many rows as there are words, and is not known
- * to belong to them, would keep the old order of words without a sign of it. */
+ * to belong to them, would keep the old order of words without a sign of it. Where a
+ * model is as wide as that, lengths tell nothing. */
 static enum ww_err check_rest(const struct ww_build *build,
                               const struct ww_vocab_merge *vm, struct ww_error *err)
 {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "model/convert.h"
+#include "model/shape.h"
 #include "stream/tree.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -154,8 +155,7 @@ bool ww_unmerge_tensor(const struct ww_unmerge *unmerge, const struct ww_tensor 
         found[i] = ww_model_find(model, base->name);
         const struct ww_tensor *t =
             found[i] == WW_NONE ? NULL : &model->tensors[found[i]];
-        all = t && t->dtype == base->dtype && t->rank == base->rank &&
-              memcmp(t->shape, base->shape, t->rank * sizeof(*t->shape)) == 0;
+        all = t && t->dtype == base->dtype && ww_same_shape(t, base);
     }
     return all;
 }
