@@ -151,6 +151,8 @@ struct ww_decompose_report {
     size_t n_controls;
     struct ww_lineage_root root; /* of suspect and base */
     uint64_t tensors;            /* compared */
+    uint64_t strangers;          /* not compared, as they point elsewhere than the base's:
+                                    nothing is said of what went into these */
     uint64_t tensors_fit;        /* of those: fitted on */
     uint64_t elements;           /* compared */
     uint64_t heads;     /* products of heads that were compared for a dense lock */

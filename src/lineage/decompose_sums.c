@@ -81,6 +81,7 @@ enum ww_err ww_decompose_read(struct ww_decomposing *d, struct ww_error *err)
         d->report->elements += d->family.tensors[t].n_elements;
     }
     d->report->tensors = d->family.n_tensors;
+    d->report->strangers = d->family.n_strangers;
     return rc ? rc : sum_up(d, NULL, err);
 }
 

@@ -71,10 +71,11 @@ static enum ww_err tell(struct ww_family *f, uint32_t n, const char *first,
                         struct ww_error *err)
 {
     char *text =
-        ww_asprintf("%" PRIu32 " tensors of the suspect, '%.160s' first, are not "
-                    "compared: they point elsewhere than the base's, as words, "
-                    "rows or columns in another order do",
-                    n, first);
+        ww_asprintf("%" PRIu32 " tensor%s of the suspect, '%.160s' first, %s not "
+                    "compared: words, rows or columns in another order point elsewhere "
+                    "than the base's, as %s",
+                    n, n == 1 ? "" : "s", first, n == 1 ? "is" : "are",
+                    n == 1 ? "it does" : "they do");
     enum ww_err rc = text ? ww_strlist_add(&f->warnings, text, err)
                           : WW_FAIL_MEMORY(err, "a comparison of models");
 
@@ -91,6 +92,7 @@ static void leave(struct ww_family *f, const bool *strangers)
             f->tensors[n++] = f->tensors[t];
         }
     }
+    f->n_strangers = f->n_tensors - n;
     f->n_tensors = n;
 }
 

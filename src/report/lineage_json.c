@@ -187,6 +187,7 @@ void ww_object_decompose(struct ww_jw *w, const struct ww_decompose_report *repo
     ww_jw_kdouble(w, "noise", report->noise);
     ww_jw_kdouble(w, "pruned", report->pruned);
     ww_jw_ku64(w, "tensors", report->tensors);
+    ww_jw_ku64(w, "strangers", report->strangers);
     ww_jw_ku64(w, "elements", report->elements);
     ww_jw_ku64(w, "elements_used", report->used);
     ww_jw_ku64(w, "heads", report->heads);

@@ -261,6 +261,12 @@ static bool has_bits(const struct ww_decompose_report *d)
 /* What speaks for it beyond a sum, or against it however little is left. */
 static char *beyond_of(const struct ww_decompose_report *d)
 {
+    if (d->strangers > 0) {
+        return ww_asprintf("; %" PRIu64
+                           " tensor%s not compared, as what points elsewhere "
+                           "than the base's says nothing",
+                           d->strangers, d->strangers == 1 ? " was" : "s were");
+    }
     if (d->incomplete && d->unexplained < COMPLETE) {
         return ww_strdup(
             "; but no recipe gives the bits, and a relative that stands for a "
@@ -295,6 +301,9 @@ static enum ww_sentence_scale completeness_of(const struct ww_decompose_report *
 
     if (d->incomplete) {
         return little ? WW_SENTENCE_UNTOLD : WW_SENTENCE_NOT;
+    }
+    if (d->strangers > 0 && (little || has_bits(d))) {
+        return WW_SENTENCE_UNTOLD;
     }
     return little || has_bits(d) ? WW_SENTENCE_SUPPORTS : WW_SENTENCE_NOT;
 }

@@ -133,6 +133,20 @@ EOF
         --candidate "$family/expert-caesar" --out twins -q
     jq -e '.decompose.incomplete and .decompose.unexplained < 0.01' twins/report.json
     [ "$(scale twins completeness)" = "cannot tell" ]
+    # Of a table that points elsewhere nothing is known.
+    cat >turned.yml <<EOF
+merge_method: passthrough
+models:
+  - model: suspect
+    parameters: {scale: [{filter: embed_tokens, value: -1}, {value: 1}]}
+dtype: bfloat16
+EOF
+    "$WW" merge turned.yml turned -q
+    "$WW_BIN/perturb_model" turned noisy 0.002 7
+    report noisy tables
+    jq -e '.decompose.strangers == 1 and (.decompose.incomplete | not) and .decompose.unexplained < 0.01' \
+        tables/report.json
+    [ "$(scale tables completeness)" = "cannot tell" ]
 }
 
 @test "its commands give its numbers again" {

@@ -76,6 +76,7 @@ static uint32_t compare(const struct table *suspect, unsigned n_suspect,
             *told |= strstr(family.warnings.items[i], words[w]) ? 1U << w : 0;
         }
     }
+    assert_int_equal(family.n_strangers, *told & 1);
     n = family.n_tensors;
     ww_family_release(&family);
     ww_test_rmdir(folders[0]);
