@@ -7,7 +7,9 @@
 #     sh same_bytes.sh ./weightward vectors 16 | diff vectors/same-bytes.sha256 -
 #
 # Every merge method that is not labelled as equal within a tolerance, with results in BF16 and
-# in F32; adapters folded in; locks of one key; findings of lineage.
+# in F32; adapters folded in; locks of one key; findings of lineage. A new member of the findings
+# changes their line: they are left here as `findings`, to be compared with those of the program
+# before it.
 set -eu
 ww=$1
 vectors=$2
