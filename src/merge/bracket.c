@@ -7,6 +7,7 @@
  */
 #include "merge/bracket.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,7 @@
 #define SPOT_ELEMENTS ((uint64_t)64)
 #define SMALL (2 * SPOTS * SPOT_ELEMENTS) /* elements: all of it is the sample */
 #define SORTED ((uint64_t)512) /* elements: sorted sooner than bins are cleared */
-#define MARGIN 0.015
+#define MARGIN 0.03 /* of all, times sqrt(p (1 - p)), as a sample's share p varies */
 #define MOST_KEY 0x7fffffffU
 #define BINS_BITS 12u
 #define BINS ((size_t)1 << BINS_BITS)
@@ -391,8 +392,9 @@ static void bracket_from_sample(const struct ww_bracket *b, uint32_t c, uint64_t
     for (uint64_t i = 0; i < n; i++) {
         bins[keys[i] >> SAMPLE_SHIFT]++;
     }
-    const double rank = (double)cut->rank / (double)b->select->n * (double)n;
-    const double margin = b->of_all ? 0 : MARGIN * (double)n;
+    const double share = (double)cut->rank / (double)b->select->n;
+    const double rank = share * (double)n;
+    const double margin = b->of_all ? 0 : MARGIN * sqrt(share * (1 - share)) * (double)n;
     r->low = sample_bin(bins, rank + margin) << SAMPLE_SHIFT;
     r->high = rank - margin <= 0 ? MOST_KEY
                                  : sample_bin(bins, rank - margin) << SAMPLE_SHIFT |

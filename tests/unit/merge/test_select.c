@@ -289,6 +289,8 @@ static void brackets_find_the_cuts_of_histograms(void **state)
         assert_int_equal(n_passes, 1);
     }
     check_bracket(900000, 900, 0.5, BY_NOTHING);
+    check_bracket(900000, 900, 0.01, BY_NOTHING);
+    assert_int_equal(n_passes, 2); /* the sample, then one reading: both ends are near */
     check_bracket(900000, UINT64_C(1) << 40, 0.3, BY_NOTHING);
     check_bracket(900000, UINT64_C(1) << 40, 1e-5, BY_NOTHING);
     check_bracket(900000, 1, 0.3, BY_SMALL);
