@@ -102,7 +102,7 @@ static enum ww_err check_held(const struct ww_merge_item *item, uint32_t i,
                               const uint8_t *bytes, uint64_t n, struct ww_error *err)
 {
     const struct ww_merge_source *s = item->in[i];
-    const enum ww_dtype compute = item->job.tensor->compute;
+    const enum ww_dtype compute = ww_walk_compute(item, i);
     uint64_t bad = 0;
 
     for (uint64_t at = 0; at < n && !ww_walk_holds(compute, s->dtype); at += AT_ONCE) {

@@ -167,7 +167,7 @@ void ww_walk_load(struct ww_walk *w, const uint8_t *const *in, uint64_t at, size
         if (i < t->n_sources && t->base && item->job.ops->deltas) {
             load_change(w, i, bytes, n);
         } else {
-            widen(dtype, t->compute, bytes, is_base ? w->base : w->x[i], n);
+            widen(dtype, ww_walk_compute(item, i), bytes, is_base ? w->base : w->x[i], n);
         }
     }
 }

@@ -31,6 +31,14 @@ static inline bool ww_walk_holds(enum ww_dtype compute, enum ww_dtype dtype)
            (compute == WW_DTYPE_F32 && dtype != WW_DTYPE_F64);
 }
 
+/** What the values of an input are rounded to before they are used. Statistics keep
+ *  theirs: squares of gradients are smaller than a model's dtype has numbers. */
+static inline enum ww_dtype ww_walk_compute(const struct ww_merge_item *item, uint32_t i)
+{
+    const struct ww_merge_job *job = &item->job;
+    return i >= job->n_sources && i < job->n_x ? WW_DTYPE_F64 : job->tensor->compute;
+}
+
 /** Elements [first, first + n) of an input, as they are stored. */
 enum ww_err ww_walk_read(const struct ww_merge_item *item, uint32_t i, uint64_t first,
                          uint64_t n, uint8_t *to, struct ww_error *err) WW_MUST_USE;

@@ -138,6 +138,33 @@ static void statistics_must_fit(void **state)
     mx_free(m);
 }
 
+/* Neither lost nor too large in a dtype that rounds the models. */
+static void statistics_count_as_they_are_stored(void **state)
+{
+    (void)state;
+    static const float stored[][2] = {{1e-9F, 3e-9F}, {1e9F, 3e9F}};
+    struct ww_error err = {0};
+    for (size_t i = 0; i < WW_LEN(stored); i++) {
+        struct mx *m = mx_new(2);
+        uint32_t t = mx_tensor(m, "a", WW_DTYPE_F32, 1, 0, 0, 2, "fisher");
+        m->tensors[t].compute = WW_DTYPE_F16;
+        mx_set(m, t, "floor", 1e-12);
+        for (uint32_t s = 0; s < 2; s++) {
+            const float value = s ? 2 : 1;
+            mx_set_source(m, t, s, "weight", 1);
+            assert_int_equal(
+                pwrite(m->inputs[s].fd, &value, 4, (off_t)m->more[t].sources[s].offset),
+                4);
+            assert_int_equal(pwrite(m->inputs[s].fd, &stored[i][s], 4,
+                                    (off_t)m->more[t].stats[s].offset),
+                             4);
+        }
+        OK(mx_run(m, &err));
+        mx_same(m, t, (const double[1]){1.75});
+        mx_free(m);
+    }
+}
+
 /* A NaN is met by a pass before anything is written for its tensor, also where the
  * tensor is large enough to be lent and is looked at once. */
 static void not_finite_is_refused_by_passes_too(void **state)
@@ -204,6 +231,7 @@ int main(void)
         cmocka_unit_test(directions_that_cancel_are_refused),
         cmocka_unit_test(what_nobody_changed_has_no_directions_and_stays),
         cmocka_unit_test(statistics_must_fit),
+        cmocka_unit_test(statistics_count_as_they_are_stored),
         cmocka_unit_test(not_finite_is_refused_by_passes_too),
         cmocka_unit_test(what_overflows_is_refused_whatever_is_selected),
     };
