@@ -45,24 +45,36 @@ TARGET static void NAME(narrow_tile)(const struct tile *t, size_t cols)
     copy_tile(t->c, t->ldc, room, COLS, cols);
 }
 
+/* c += a b for the columns of c that one packed tile of b gives. */
+TARGET static void NAME(column)(size_t m, size_t cols, const struct tile *first)
+{
+    for (size_t i = 0; i < m; i += ROWS) {
+        const size_t rows = m - i < ROWS ? m - i : ROWS;
+        struct tile t = *first;
+        t.a += i * t.lda;
+        t.c += i * t.ldc;
+        if (rows < ROWS) {
+            few_rows(&t, rows, cols);
+        } else if (cols < COLS) {
+            NAME(narrow_tile)(&t, cols);
+        } else {
+            NAME(full_tile)(&t);
+        }
+    }
+}
+
 /* c += a b for k rows of b, which are not packed yet in whole. */
 TARGET static void NAME(panel)(size_t m, size_t n, const struct tile *whole, size_t ldb)
 {
-    NUMBER packed[INNER * COLS];
-    for (size_t j = 0; j < n; j += COLS) {
-        const size_t cols = n - j < COLS ? n - j : COLS;
-        pack(whole->b + j, ldb, whole->k, cols, packed);
-        for (size_t i = 0; i < m; i += ROWS) {
-            const size_t rows = m - i < ROWS ? m - i : ROWS;
-            const struct tile t = {whole->k, whole->a + i * whole->lda,     whole->lda,
-                                   packed,   whole->c + i * whole->ldc + j, whole->ldc};
-            if (rows < ROWS) {
-                few_rows(&t, rows, cols);
-            } else if (cols < COLS) {
-                NAME(narrow_tile)(&t, cols);
-            } else {
-                NAME(full_tile)(&t);
-            }
+    NUMBER packed[AT_ONCE * INNER * COLS];
+    for (size_t j = 0; j < n; j += AT_ONCE * COLS) {
+        const size_t some = n - j < AT_ONCE * COLS ? n - j : AT_ONCE * COLS;
+        pack(whole->b + j, ldb, whole->k, some, packed);
+        for (size_t at = 0; at < some; at += COLS) {
+            const struct tile t = {whole->k,          whole->a,
+                                   whole->lda,        packed + at * INNER,
+                                   whole->c + j + at, whole->ldc};
+            NAME(column)(m, some - at < COLS ? some - at : COLS, &t);
         }
     }
 }

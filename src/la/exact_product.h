@@ -14,7 +14,8 @@
 
 #define ROWS 4 /* of c in registers: ROWS x COLS */
 #define COLS ((size_t)2 * LANES)
-#define INNER 64   /* rows of b per panel, packed: 4 KiB */
+#define INNER 64   /* rows of b per panel */
+#define AT_ONCE 4  /* tiles that are packed together */
 #define HEIGHT 256 /* rows of a at a time */
 
 typedef NUMBER lanes __attribute__((vector_size(LANES * sizeof(NUMBER))));
@@ -44,15 +45,20 @@ static void few_rows(const struct tile *t, size_t rows, size_t cols)
     }
 }
 
-/* Columns behind the last are zero. */
+/* Tiles side by side, row by row: a row of b is read along, since rows may lie where the
+ * cache has few places for all of them. Columns behind the last are zero. */
 static void pack(const NUMBER *b, size_t ldb, size_t k, size_t cols, NUMBER *packed)
 {
-    for (size_t p = 0; p < k && cols == COLS; p++) {
-        memcpy(packed + p * COLS, b + p * ldb, COLS * sizeof(*packed));
-    }
-    for (size_t p = 0; p < k && cols < COLS; p++) {
-        for (size_t j = 0; j < COLS; j++) {
-            packed[p * COLS + j] = j < cols ? b[p * ldb + j] : 0;
+    const size_t whole = cols / COLS * COLS;
+
+    for (size_t p = 0; p < k; p++) {
+        const NUMBER *row = b + p * ldb;
+        NUMBER *to = packed + p * COLS;
+        for (size_t at = 0; at < whole; at += COLS) {
+            memcpy(to + at * INNER, row + at, COLS * sizeof(*to));
+        }
+        for (size_t j = 0; whole < cols && j < COLS; j++) {
+            to[whole * INNER + j] = whole + j < cols ? row[whole + j] : 0;
         }
     }
 }

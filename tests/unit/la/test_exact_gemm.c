@@ -51,7 +51,8 @@ static float *singles(const double *a, size_t n)
 static void singles_have_the_bits_of_plain_loops(void **state)
 {
     static const size_t sizes[][3] = {{1, 1, 1},    {4, 32, 256}, {5, 17, 257},
-                                      {32, 20, 70}, {7, 16, 3},   {8, 8, 0}};
+                                      {32, 20, 70}, {7, 16, 3},   {8, 8, 0},
+                                      {5, 150, 70}};
     uint64_t seed = 12;
     (void)state;
     for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
