@@ -180,6 +180,11 @@ WW_API enum ww_err ww_report_serve_json(const struct ww_serve_report *report, ch
 WW_API enum ww_err ww_report_error_json(const char *verb, const struct ww_error *failure,
                                         char **out, struct ww_error *err) WW_MUST_USE;
 
+/** Write a report's text as a new file, whole on the disk or not there. WW_E_EXISTS,
+ *  WW_E_PATH, WW_E_NOSPACE, WW_E_IO. */
+WW_API enum ww_err ww_report_save(const char *path, const char *text,
+                                  struct ww_error *err) WW_MUST_USE;
+
 /** Count NaN and infinite elements of all float tensors, reading every weight file once.
  *  WW_E_IO, WW_E_NOMEM. */
 WW_API enum ww_err ww_inspect_nonfinite(const struct ww_model *model, uint64_t *count,

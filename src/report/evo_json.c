@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The answers of probing and collecting. */
-#include <string.h>
 
 #include "report/object.h"
 #include "util/alloc.h"
-#include "util/fs.h"
 #include "weightward/report.h"
 
 static void write_members(struct ww_jw *w, const struct ww_evo_member *members, size_t n,
@@ -63,9 +61,8 @@ enum ww_err ww_evo_probe_save(const struct ww_probe_report *report, const char *
                               struct ww_error *err)
 {
     char *json = NULL;
-    enum ww_err rc = ww_path_check_new(path, err);
-    rc = rc ? rc : ww_report_probe_json(report, &json, err);
-    rc = rc ? rc : ww_file_write(path, json, strlen(json), 0644, false, err);
+    enum ww_err rc = ww_report_probe_json(report, &json, err);
+    rc = rc ? rc : ww_report_save(path, json, err);
     ww_free(json);
     return rc;
 }

@@ -217,6 +217,9 @@ ancestor() {
     refused 1 "link 'first'" "$WW" verify second --chain --key c.pub --report broken.html --bom no.json
     grep -q "does not hold: link .first." broken.html
     [ ! -e no.json ]
+    # a page that does not fit is not left half there
+    (ulimit -f 1 && trap '' XFSZ && refused 4 "half.html" "$WW" verify second --chain $KEYS --report half.html)
+    nothing_written half.html
 }
 
 @test "names of others cannot put anything into a page" {

@@ -109,18 +109,7 @@ enum ww_err cli_write_new(const char *path, const char *text, struct ww_error *e
         snprintf(err->text, sizeof err->text, "%s", no_report);
         return err->code;
     }
-    FILE *f = fopen(path, "wx");
-    int failed = f && fputs(text, f) >= 0 ? 0 : errno;
-    if (f && fclose(f) != 0 && !failed) {
-        failed = errno;
-    }
-    if (failed) {
-        err->code = failed == EEXIST ? WW_E_EXISTS : WW_E_IO;
-        err->sys_errno = failed;
-        snprintf(err->text, sizeof err->text, "cannot write a new file '%.300s': %s",
-                 path, strerror(failed));
-    }
-    return err->code;
+    return ww_report_save(path, text, err);
 }
 
 void cli_say(const struct cli_common *common, const char *fmt, ...)
