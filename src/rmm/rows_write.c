@@ -4,16 +4,15 @@
  * claims are read on the same task and by the same bytes as ours. Each module of all
  * adapters goes there and back before the next one is read.
  */
-#include <errno.h>
 #include <math.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "rmm/as_factors.h"
 #include "rmm/rows_set.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "util/new_folder.h"
 
 struct writing {
     struct ww_rows_set set;
@@ -189,14 +188,14 @@ static enum ww_err begin(struct writing *w, const char *out_path,
     return rc;
 }
 
-static enum ww_err write_all(struct writing *w, const char *out_path,
-                             struct ww_error *err)
+static enum ww_err write_all(void *payload, const char *folder, struct ww_error *err)
 {
+    struct writing *w = payload;
     enum ww_err rc = WW_OK;
 
     for (size_t i = 0; i < w->set.n && !rc; i++) {
         const struct ww_peek *peek = w->set.peeks[i];
-        char *path = ww_path_join(out_path, peek->run.view.member->name);
+        char *path = ww_path_join(folder, peek->run.view.member->name);
         w->made[i].card =
             "---\nlibrary_name: peft\n---\n\nAn adapter as reversible model "
             "merging by rows gives it back.\n";
@@ -217,19 +216,7 @@ static enum ww_err make(struct writing *w, const char *out_path, size_t directio
     for (size_t k = 0; k < w->set.n_pairs && !rc; k++) {
         rc = module(w, k, directions, err);
     }
-    if (rc) {
-        return rc;
-    }
-    if (mkdir(out_path, 0777) != 0) {
-        const int e = errno;
-        return WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot make folder '%s'",
-                           out_path);
-    }
-    rc = write_all(w, out_path, err);
-    if (rc && ww_remove_tree(out_path, NULL)) {
-        ww_error_context(err, "and '%s' could not be removed", out_path);
-    }
-    return rc;
+    return rc ? rc : ww_new_folder(out_path, write_all, w, err);
 }
 
 static void release(struct writing *w)

@@ -141,11 +141,10 @@ static enum ww_err make_folder(struct ww_out *out, const uint8_t digest[WW_SHA25
     /* Who is told to remove a folder must not remove another run's. */
     enum ww_err rc = open_partial(out, err);
     return rc ? rc
-              : WW_FAIL(
-                    err, WW_E_EXISTS,
-                    "folder '%s' exists, an interrupted run left it; continue it with "
-                    "--resume or remove it",
-                    out->partial);
+              : WW_FAIL(err, WW_E_EXISTS,
+                        "folder '%s' exists, an interrupted run left it; remove it, or "
+                        "continue it where the command takes --resume",
+                        out->partial);
 }
 
 /* What the outputs occupy already, when a run is continued. */

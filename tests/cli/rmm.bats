@@ -628,6 +628,9 @@ PY
     [ "$(jq .r out/caesar/adapter_config.json)" = 4 ]
     "$WW" rmm rows p.pkg more rev caesar --budget 1000000 -q
     diff -r out more
+    mkdir x.partial # all adapters are there before the folder has its name
+    refused 4 "'x.partial' exists, an interrupted run left it; remove it" "$WW" rmm rows p.pkg x --directions 1
+    rmdir x.partial
     refused 3 "expected 1 to 1" "$WW" rmm rows p.pkg x --directions 2
     refused 3 "one direction of 2 adapters takes" "$WW" rmm rows p.pkg x --budget 1000
     refused 6 "one adapter alone shares nothing; name at least two" "$WW" rmm rows p.pkg x rev --directions 1

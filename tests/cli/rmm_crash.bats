@@ -103,7 +103,7 @@ make_package() {
     kill_at "$MOMENTS" "$WW" rmm unpack p.pkg caesar out --base "$FAMILY/base"
     reset_files
     mkdir out.partial
-    refused 4 "continue it with --resume" "$WW" rmm unpack p.pkg caesar out --base "$FAMILY/base"
+    refused 4 "takes --resume" "$WW" rmm unpack p.pkg caesar out --base "$FAMILY/base"
     "$WW" rmm unpack p.pkg caesar out --base "$FAMILY/base" -q --resume
     diff -r "$FAMILY/expert-caesar" out
 }
