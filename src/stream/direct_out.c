@@ -128,6 +128,29 @@ static enum ww_err write_all(struct ww_sink *sink, const uint8_t *buf, uint64_t 
     return WW_OK;
 }
 
+/* Bytes that do not reach the disk are told once, to who waits first: fsync is silent
+ * about what was told here. */
+static enum ww_err send_on(const struct ww_sink *sink, uint64_t n, uint64_t offset,
+                           struct ww_error *err)
+{
+    int failed = -1;
+
+    errno = EIO;
+    if (!ww_fault_hit(WW_FAULT_FSYNC)) {
+        failed = sync_file_range(sink->fd, (off_t)offset, (off_t)n,
+                                 SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                                     SYNC_FILE_RANGE_WAIT_AFTER);
+    }
+    if (failed && errno != EINVAL && errno != ENOSYS && errno != ESPIPE) {
+        const int e = errno;
+        return WW_FAIL_SYS(err, ww_err_from_errno(e), e,
+                           "cannot write '%s' at byte %" PRIu64 " to the disk",
+                           sink->name, offset);
+    }
+    posix_fadvise(sink->fd, (off_t)offset, (off_t)n, POSIX_FADV_DONTNEED);
+    return WW_OK;
+}
+
 enum ww_err ww_sink_write(struct ww_sink *sink, const uint8_t *buf, uint64_t n,
                           uint64_t offset, uint8_t *scratch, bool *kept,
                           struct ww_error *err)
@@ -138,10 +161,7 @@ enum ww_err ww_sink_write(struct ww_sink *sink, const uint8_t *buf, uint64_t n,
     }
     enum ww_err rc = write_all(sink, buf, n, offset, err);
     if (!rc && !atomic_load(&sink->direct)) {
-        sync_file_range(sink->fd, (off_t)offset, (off_t)n,
-                        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
-                            SYNC_FILE_RANGE_WAIT_AFTER);
-        posix_fadvise(sink->fd, (off_t)offset, (off_t)n, POSIX_FADV_DONTNEED);
+        rc = send_on(sink, n, offset, err);
     }
     return rc;
 }

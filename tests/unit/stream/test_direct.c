@@ -5,6 +5,7 @@
 #include "stream/arena.h"
 #include "stream_fixture.h"
 #include "util/alloc.h"
+#include "util/fault.h"
 
 #define N (5 * WW_IO_PAGE + 123)
 
@@ -141,6 +142,26 @@ static void sink_leaves_direct_when_refused(void **state)
     fx_free(f);
 }
 
+/* fsync at the end does not say again what the disk refused on the way. */
+static void sink_tells_what_did_not_reach_the_disk(void **state)
+{
+    (void)state;
+    struct ww_error err = {0};
+    struct fx *f = fx_new(NULL, 4);
+    int dir = open(f->dir, O_RDONLY | O_DIRECTORY);
+    struct ww_sink sink = {.fd = -1};
+    uint8_t bytes[WW_IO_PAGE] = {1};
+    bool kept = true;
+
+    OK(ww_sink_open(&sink, dir, "x", WW_IO_PAGE, false, false, &err));
+    ww_fault_arm(WW_FAULT_FSYNC, 1);
+    FAILS(ww_sink_write(&sink, bytes, WW_IO_PAGE, 0, NULL, &kept, &err), WW_E_IO);
+    ww_fault_arm(WW_FAULT_FSYNC, 0);
+    ww_sink_close(&sink);
+    close(dir);
+    fx_free(f);
+}
+
 static void sink_follows_no_link(void **state)
 {
     (void)state;
@@ -162,6 +183,7 @@ int main(void)
         cmocka_unit_test(source_reads_everywhere),
         cmocka_unit_test(sink_writes_everywhere),
         cmocka_unit_test(sink_leaves_direct_when_refused),
+        cmocka_unit_test(sink_tells_what_did_not_reach_the_disk),
         cmocka_unit_test(sink_follows_no_link),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
