@@ -185,7 +185,7 @@ enum ww_err ww_disguise_adapter(const char *path, const struct ww_model *base,
     if (!s->changes || !out->undone) {
         return WW_FAIL_MEMORY(err, "an adapter");
     }
-    rc = ww_adapter_open(path, &s->adapter, err);
+    rc = ww_adapter_open_plain(path, &s->adapter, err);
     if (!rc && s->adapter->dora) {
         rc = WW_FAIL(err, WW_E_UNSUPPORTED,
                      "'%s' is a DoRA adapter; bake it into a model first", path);

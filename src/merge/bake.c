@@ -33,9 +33,7 @@ static enum ww_err load_part(const struct ww_bake_from *from, const struct ww_te
                              uint64_t first, uint64_t n, uint8_t *bytes, double *out,
                              struct ww_error *err)
 {
-    const uint64_t width = ww_dtype_bits(t->dtype) / 8;
-    enum ww_err rc = ww_pread_full(from->adapter->file.fd, bytes, n * width,
-                                   t->offset + first * width, WW_ADAPTER_WEIGHTS, err);
+    enum ww_err rc = ww_adapter_bytes(from->adapter, t, first, n, bytes, err);
 
     if (rc) {
         return rc;

@@ -174,7 +174,7 @@ static enum ww_err add_inputs(struct ww_build *build, uint32_t m,
 static enum ww_err add_one(struct ww_build *build, uint32_t m, const char *path,
                            struct ww_plan_adapter *own, struct ww_error *err)
 {
-    enum ww_err rc = ww_adapter_open(path, &own->adapter, err);
+    enum ww_err rc = ww_adapter_open_plain(path, &own->adapter, err);
 
     if (!rc) {
         rc = check_locks(build, m, own->adapter, err);

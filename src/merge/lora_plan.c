@@ -93,7 +93,7 @@ static enum ww_err open_inputs(struct ww_lora_job *job, struct ww_error *err)
         }
         rc = ww_work_find_folder(job->work, m, m->path, "adapter", &path, err);
         if (!rc) {
-            rc = ww_adapter_open(path, &input->adapter, err);
+            rc = ww_adapter_open_plain(path, &input->adapter, err);
         }
         if (!rc && input->adapter->parameters) {
             rc = WW_FAIL(

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "model/adapter_blocks.h"
 #include "model/adapter_names.h"
 #include "model/config.h"
 #include "model/convert.h"
@@ -50,9 +51,9 @@ static const char *const not_understood[] = {
     "trainable_token_indices",
     "alora_invocation_tokens",
     "megatron_config",
-    "use_bdlora",   /* A or B in blocks along a diagonal */
-    "use_qalora",   /* A acts on pooled inputs */
-    "arrow_config", /* a router chooses among adapters */
+    "use_qalora",      /* A acts on pooled inputs */
+    "arrow_config",    /* a router chooses among adapters */
+    WW_ADAPTER_BLOCKS, /* A or B in blocks along a diagonal, last */
 };
 
 /* Ways to begin that take a part of the base's weights away, on loading too: the model is
@@ -79,7 +80,8 @@ static bool flag(const struct ww_jnode *root, const char *key)
     return ww_jbool(ww_jget(root, key), &yes) && yes;
 }
 
-static enum ww_err read_facts(struct ww_adapter *adapter, struct ww_error *err)
+static enum ww_err read_facts(struct ww_adapter *adapter, bool plain,
+                              struct ww_error *err)
 {
     const struct ww_jnode *root = ww_json_root(adapter->config);
     const char *type = NULL;
@@ -96,7 +98,7 @@ static enum ww_err read_facts(struct ww_adapter *adapter, struct ww_error *err)
                        "save_as_lora makes one of the types that it can convert",
                        adapter->path, type);
     }
-    for (size_t i = 0; i < WW_LEN(not_understood); i++) {
+    for (size_t i = 0; i < WW_LEN(not_understood) - plain; i++) {
         if (is_set(ww_jget(root, not_understood[i]))) {
             return WW_FAIL(err, WW_E_UNSUPPORTED,
                            "adapter '%s' uses '%s', which is not supported",
@@ -133,15 +135,16 @@ static enum ww_err read_facts(struct ww_adapter *adapter, struct ww_error *err)
 }
 
 static enum ww_err parse_config(struct ww_adapter *adapter, const uint8_t *text,
-                                size_t len, struct ww_error *err)
+                                size_t len, bool plain, struct ww_error *err)
 {
     enum ww_err rc =
         ww_json_parse(text, len, &ww_json_limits_config, &adapter->config, err);
 
-    return rc ? rc : read_facts(adapter, err);
+    return rc ? rc : read_facts(adapter, plain, err);
 }
 
-static enum ww_err read_config(struct ww_adapter *adapter, struct ww_error *err)
+static enum ww_err read_config(struct ww_adapter *adapter, bool plain,
+                               struct ww_error *err)
 {
     struct ww_error local = {0};
     struct ww_buf text;
@@ -156,7 +159,7 @@ static enum ww_err read_config(struct ww_adapter *adapter, struct ww_error *err)
     } else if (rc) {
         rc = WW_FAIL(err, rc, "%s", local.text);
     } else {
-        rc = parse_config(adapter, text.data, text.len, err);
+        rc = parse_config(adapter, text.data, text.len, plain, err);
     }
     ww_buf_release(&text);
     return rc;
@@ -256,8 +259,8 @@ static enum ww_err finish(struct ww_adapter *adapter, enum ww_err rc,
     return rc;
 }
 
-enum ww_err ww_adapter_open(const char *path, struct ww_adapter **out,
-                            struct ww_error *err)
+static enum ww_err open_folder(const char *path, bool plain, struct ww_adapter **out,
+                               struct ww_error *err)
 {
     struct ww_adapter *adapter = NULL;
     enum ww_err rc = new_adapter(path, &adapter, err);
@@ -269,7 +272,7 @@ enum ww_err ww_adapter_open(const char *path, struct ww_adapter **out,
         rc = ww_folder_scan(adapter->dirfd, &adapter->folder, err);
     }
     if (!rc) {
-        rc = read_config(adapter, err);
+        rc = read_config(adapter, plain, err);
     }
     if (!rc) {
         rc = ww_st_file_open(adapter->dirfd, WW_ADAPTER_WEIGHTS, &adapter->file, err);
@@ -277,7 +280,22 @@ enum ww_err ww_adapter_open(const char *path, struct ww_adapter **out,
     if (!rc) {
         rc = read_tensors(adapter, err);
     }
+    if (!rc && plain) {
+        rc = ww_adapter_spread(adapter, err);
+    }
     return finish(adapter, rc, out);
+}
+
+enum ww_err ww_adapter_open(const char *path, struct ww_adapter **out,
+                            struct ww_error *err)
+{
+    return open_folder(path, false, out, err);
+}
+
+enum ww_err ww_adapter_open_plain(const char *path, struct ww_adapter **out,
+                                  struct ww_error *err)
+{
+    return open_folder(path, true, out, err);
 }
 
 enum ww_err ww_adapter_of(const char *name, const struct ww_buf *config,
@@ -288,7 +306,7 @@ enum ww_err ww_adapter_of(const char *name, const struct ww_buf *config,
     enum ww_err rc = new_adapter(name, &adapter, err);
 
     if (!rc) {
-        rc = parse_config(adapter, config->data, config->len, err);
+        rc = parse_config(adapter, config->data, config->len, false, err);
     }
     if (!rc && header->len < 8) {
         rc = WW_FAIL(err, WW_E_SAFETENSORS,
@@ -315,6 +333,7 @@ void ww_adapter_close(struct ww_adapter *adapter)
         ww_free(adapter->modules[i]);
     }
     ww_free(adapter->modules);
+    ww_free(adapter->times);
     ww_free(adapter->entries);
     ww_free(adapter->tensors);
     ww_st_file_close(&adapter->file);
@@ -376,8 +395,7 @@ enum ww_err ww_adapter_read(const struct ww_adapter *adapter, const struct ww_te
         rc = WW_FAIL_MEMORY(err, "an adapter");
         goto out;
     }
-    rc = ww_pread_full(adapter->file.fd, bytes, t->n_bytes, t->offset, WW_ADAPTER_WEIGHTS,
-                       err);
+    rc = ww_adapter_bytes(adapter, t, 0, t->n_elements, bytes, err);
     if (!rc && ww_count_nonfinite(t->dtype, bytes, t->n_elements) > 0) {
         rc = WW_FAIL(err, WW_E_NONFINITE,
                      "tensor '%.160s' of adapter '%s' holds NaN or infinity; repair the "

@@ -47,7 +47,9 @@ struct ww_adapter {
     struct ww_tensor *tensors;        /* in offset order */
     struct ww_adapter_entry *entries; /* one per tensor */
     uint32_t n_tensors;
-    char **modules; /* owns the entries' names */
+    uint64_t *times; /* [n_tensors] a tensor's rows by those that are stored, where some
+                        are spread (ww_adapter_open_plain); else NULL */
+    char **modules;  /* owns the entries' names */
     struct ww_json *config;
     const char *base;                  /* base_model_name_or_path, or NULL */
     const struct ww_jnode *parameters; /* target_parameters, or NULL */
@@ -62,6 +64,11 @@ struct ww_adapter {
  *  parts that are not understood, naming them; WW_E_NOTFOUND. */
 enum ww_err ww_adapter_open(const char *path, struct ww_adapter **out,
                             struct ww_error *err) WW_MUST_USE;
+/** The same, where factors in blocks along a diagonal (use_bdlora) are plain pairs of the
+ *  same products: tensors have their zeros, which ww_adapter_bytes and ww_adapter_read
+ * give, and `file` is what is stored. */
+enum ww_err ww_adapter_open_plain(const char *path, struct ww_adapter **out,
+                                  struct ww_error *err) WW_MUST_USE;
 /** The same of text and of a weight file's header, length included, that lie in memory;
  *  its tensors cannot be read through ww_adapter_read. */
 enum ww_err ww_adapter_of(const char *name, const struct ww_buf *config,
@@ -85,6 +92,11 @@ enum ww_err ww_weights_open(const char *path, struct ww_model **out,
 enum ww_err ww_adapter_scaling(const struct ww_adapter *adapter, const char *module,
                                uint64_t rank, double *scaling,
                                struct ww_error *err) WW_MUST_USE;
+
+/** Elements [first, first + n) of a tensor of the adapter, in its dtype. */
+enum ww_err ww_adapter_bytes(const struct ww_adapter *adapter,
+                             const struct ww_tensor *tensor, uint64_t first, uint64_t n,
+                             uint8_t *out, struct ww_error *err) WW_MUST_USE;
 
 /** A tensor of the adapter as doubles, finite; *out is the caller's to free.
  * WW_E_QUANTISED, WW_E_LIMIT above a gibibyte of doubles, WW_E_NONFINITE. */

@@ -54,10 +54,7 @@ enum ww_err ww_as_make(const char *member, const struct ww_model *base, const ch
             "base '%s' is locked, and a form is made of open models; unlock it",
             base->path);
     }
-    rc = ww_as_spread_blocks(member, &local);
-    if (!rc) {
-        rc = ww_adapter_open(member, &adapter, &local);
-    }
+    rc = ww_adapter_open_plain(member, &adapter, &local);
     if (rc) {
         rc = WW_FAIL(err, rc, "%s%s", local.text,
                      rc == WW_E_UNSUPPORTED ? "; form 'peft' leaves it as it is" : "");

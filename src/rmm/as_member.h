@@ -21,11 +21,6 @@ enum ww_err ww_as_make(const char *member, const struct ww_model *base, const ch
                        const char *out_path, const struct ww_unpack_options *options,
                        struct ww_run_report *report, struct ww_error *err) WW_MUST_USE;
 
-/** Where the adapter in this folder, which is ours to change, has factors in blocks along
- * a diagonal (use_bdlora), write them out as plain pairs of the same products.
- *  WW_E_UNSUPPORTED when they are not as PEFT has them. */
-enum ww_err ww_as_spread_blocks(const char *member, struct ww_error *err) WW_MUST_USE;
-
 /* The forms. */
 enum ww_err ww_as_portable(const struct ww_as *as, struct ww_run_report *report,
                            struct ww_error *err) WW_MUST_USE;

@@ -374,6 +374,14 @@ def forms(run, work, base):
         got = answers(peft.PeftModel.from_pretrained(load(base), portable))
         same_answers(f"{name} as portable", got, seen[name], 1e-5)
         vllm_takes(portable, base)
+    for model, out in (f"{base}+{work}/blocks", "blocks-sum"), (f"{work}/blocks", "blocks-alone"):
+        with open(os.path.join(work, f"{out}.yml"), "w") as f:
+            json.dump({"merge_method": "linear", "models": [{"model": model, "parameters": {"weight": 1}}]}, f)
+        run("merge", f"{out}.yml", out)
+    assert weights(os.path.join(work, "blocks-sum")) == weights(os.path.join(work, "blocks-model"))
+    same_answers("blocks as merged adapters have them",
+                 answers(peft.PeftModel.from_pretrained(load(base), os.path.join(work, "blocks-alone"))),
+                 seen["blocks"], 1e-5)
     try:
         vllm_takes(source, base)
         raise RuntimeError("the check of what vLLM demands cannot fail")
