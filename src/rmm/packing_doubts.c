@@ -2,9 +2,11 @@
 /* What whoever packs should know of a member, and may not have meant. */
 #include <unistd.h>
 
+#include "model/adapter_lock.h"
 #include "rmm/packing.h"
 #include "util/fail.h"
 #include "util/str.h"
+#include "weightward/key.h"
 #include "weightward/lock.h"
 
 #define FEW 50 /* percent of a model's bytes that a base should be able to tell */
@@ -22,6 +24,26 @@ static bool is_locked(const struct ww_member *m)
         ww_model_close(model);
     }
     return locked;
+}
+
+/* Does an adapter follow the lock of this base? Where one of them does not say which, it
+ * does not. */
+static bool follows(const struct ww_member *m, const struct ww_model *base)
+{
+    struct ww_key_binding binding;
+    struct ww_adapter_lock lock;
+    char lock_id[2 * sizeof(binding.lock_id) + 1];
+    bool same = false;
+
+    if (ww_adapter_lock_read(m->dirfd, m->name, &lock, NULL)) {
+        return false;
+    }
+    if (!ww_lock_binding_of(base->path, NULL, &binding, NULL)) {
+        ww_hex(lock_id, binding.lock_id, sizeof(binding.lock_id));
+        same = ww_str_eq(lock.lock_id, lock_id);
+    }
+    ww_adapter_lock_release(&lock);
+    return same;
 }
 
 /* Of its tensors: percent of the bytes that are predicted by the base's. */
@@ -67,6 +89,10 @@ static enum ww_err add_doubts(const struct ww_packing *p, const struct ww_member
         {locked_base && !locked && m->adapter,
          "follows no lock and the base is locked, so it is not this one's: the base "
          "before it was locked is"},
+        {locked_base && locked && m->adapter && !follows(m, p->base),
+         "follows another lock than the base's, so it is not this one's: the base that "
+         "it "
+         "was locked with is"},
         {m->adapter && m->error > 0 && !m->opened,
          "is an adapter with settings that are not understood, so all of it is packed "
          "exactly"},

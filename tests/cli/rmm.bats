@@ -223,8 +223,9 @@ PY
     done
     cp -r lora-one twin
     "$WW" rmm pack a.pkg a=lora-one twin=twin b=lora-two open=lora --exact --base base-one 2>said
-    [ "$(grep -c warning said)" = 1 ]
+    [ "$(grep -c warning said)" = 2 ]
     grep -q "warning: member 'open' follows no lock and the base is locked" said
+    grep -q "warning: member 'b' follows another lock than the base's" said
     "$WW" rmm unpack a.pkg a back -q
     "$WW" unlock back plain --base base-one --key one -q
     cmp lora/adapter_model.safetensors plain/adapter_model.safetensors
