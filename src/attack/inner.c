@@ -136,7 +136,10 @@ static void turn_of(const struct ww_cross *x, size_t i, size_t j, double *re, do
     }
 }
 
-/* Power of two of a pair: one unknown for two rows. */
+/* Power of two of a pair: one unknown for two rows, which brings the anchor's nearest to
+ * the locked ones. The other way about, what was added to the locked rows after the lock
+ * would be as many times as long on the side that the lock made shorter, and the factor
+ * that makes least of it is another one. */
 static int8_t pair_exponent(const struct ww_cross *x, size_t i, size_t j)
 {
     double re[2];
@@ -144,11 +147,11 @@ static int8_t pair_exponent(const struct ww_cross *x, size_t i, size_t j)
 
     for (int side = 0; side < 2; side++) {
         re[side] = dot(x, side, i, i) + dot(x, side, j, j);
-        im[side] = dot(x, side, j, i) - dot(x, side, i, j);
+        im[side] = dot(x, side, i, j) - dot(x, side, j, i);
     }
     const struct ww_pair_problem problem = {
-        .alpha = norm(x, 0, i) + norm(x, 0, j),
-        .beta = norm(x, 1, i) + norm(x, 1, j),
+        .alpha = x->own[0][i] + x->own[0][j],
+        .beta = x->own[1][i] + x->own[1][j],
         .cq_re = re[0],
         .cq_im = im[0],
         .ck_re = re[1],
@@ -157,7 +160,7 @@ static int8_t pair_exponent(const struct ww_cross *x, size_t i, size_t j)
     double t_re = 1;
     double t_im = 0;
     ww_solve_pair(&problem, &t_re, &t_im);
-    return exponent_of(hypot(t_re, t_im));
+    return exponent_of(1 / hypot(t_re, t_im));
 }
 
 /* t = 1 sends (x, y) to (-y, x): the same convention as the lock's. */
