@@ -118,17 +118,11 @@ static enum ww_err open_file(struct ww_answer_cache *c, const char *dir, struct 
     return WW_OK;
 }
 
-static enum ww_err begin_file(struct ww_answer_cache *c, const char *dir,
-                              struct ww_error *err)
+static enum ww_err begin_file(struct ww_answer_cache *c, struct ww_error *err)
 {
-    int fd = -1;
     enum ww_err rc = ww_pwrite_full(c->fd, file_head, sizeof(file_head), 0, c->path, err);
     rc = rc ? rc : ww_fsync(c->fd, c->path, err);
-    rc = rc ? rc : ww_dir_open(dir, &fd, err);
-    if (!rc) {
-        rc = ww_fsync(fd, dir, err);
-        (void)close(fd);
-    }
+    rc = rc ? rc : ww_fsync_folder_of(c->path, err);
     c->end = sizeof(file_head);
     return rc;
 }
@@ -183,7 +177,7 @@ enum ww_err ww_answer_cache_open(const char *dir, bool write,
     }
     rc = rc ? rc : open_file(c, dir, &st, err);
     if (!rc && write && st.st_size < WW_CACHE_HEAD) {
-        rc = begin_file(c, dir, err); /* new, or killed while it was */
+        rc = begin_file(c, err); /* new, or killed while it was */
     } else if (!rc) {
         rc = read_file(c, (uint64_t)st.st_size, err);
     }

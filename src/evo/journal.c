@@ -180,6 +180,9 @@ static enum ww_err begin(struct ww_journal *journal, size_t len, const uint8_t r
         if (!rc) {
             rc = append(journal, &text, err);
         }
+        if (!rc) {
+            rc = ww_fsync_folder_of(journal->path, err);
+        }
     }
     ww_buf_release(&text);
     return rc;

@@ -2,16 +2,14 @@
 /* A search from its files to its result. */
 #include "weightward/search.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "crypto/hash.h"
 #include "evo/search_int.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "util/work_folder.h"
 
 #define EVALUATIONS 400
 #define MAX_EVALUATIONS 100000
@@ -69,25 +67,21 @@ static enum ww_err check_options(const struct ww_search *s, struct ww_error *err
     return WW_OK;
 }
 
-/* Remove the folder of candidates and what an interrupted run left in it. */
-static enum ww_err clear_work(const struct ww_search *s, struct ww_error *err)
-{
-    return ww_remove_tree(s->work, err);
-}
-
 static enum ww_err make_work(struct ww_search *s, struct ww_error *err)
 {
-    s->work = ww_asprintf("%s.work", s->options->journal);
-    if (!s->work) {
-        return WW_FAIL_MEMORY(err, "a path");
+    char *path = ww_asprintf("%s.work", s->options->journal);
+    enum ww_err rc =
+        path ? ww_work_folder_make(path, 0700, true, err) : WW_FAIL_MEMORY(err, "a path");
+
+    if (rc == WW_E_EXISTS) {
+        ww_error_context(err, "candidates of journal '%s'", s->options->journal);
     }
-    enum ww_err rc = clear_work(s, err);
-    if (!rc && mkdir(s->work, 0700) != 0) {
-        const int e = errno;
-        rc =
-            WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot make folder '%s'", s->work);
+    if (rc) {
+        ww_free(path);
+        return rc;
     }
-    return rc;
+    s->work = path;
+    return WW_OK;
 }
 
 /* What the result begins with, before what a method says. */
@@ -224,8 +218,8 @@ enum ww_err ww_search_run(const char *space_path, const char *out_path,
     if (!rc) {
         rc = run(&s, out_path, report, err);
     }
-    if (s.work && s.journal) {
-        enum ww_err cleared = clear_work(&s, rc ? NULL : err);
+    if (s.work) {
+        enum ww_err cleared = ww_remove_tree(s.work, rc ? NULL : err);
         rc = rc ? rc : cleared;
     }
     ww_journal_close(s.journal);

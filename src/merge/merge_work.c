@@ -17,10 +17,10 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "util/work_folder.h"
 
 #define PLAN_LABEL "weightward.merge-plan/1"
 #define MAX_RECIPE_BYTES ((size_t)1 << 20)
-#define STEPS_MARK ".weightward-steps"
 
 enum ww_err ww_work_open(struct ww_work *work, const void *text, size_t len,
                          const char *name, const char *recipe_dir,
@@ -295,42 +295,6 @@ static enum ww_err fold_digest(struct ww_work *work, const struct ww_merge_plan 
     return rc;
 }
 
-/* A folder of that name that a killed run left: ours, when the mark is in it. */
-static bool is_left_behind(const char *steps)
-{
-    char *mark = ww_path_join(steps, STEPS_MARK);
-    struct stat st;
-    const bool found = mark && lstat(mark, &st) == 0 && S_ISREG(st.st_mode);
-
-    ww_free(mark);
-    return found;
-}
-
-/* Killed before the mark was in it: then there is nothing else either, and only an empty
- * folder goes. */
-static void remove_unmarked(const char *steps)
-{
-    char *mark = ww_path_join(steps, STEPS_MARK ".partial");
-
-    if (mark) {
-        (void)unlink(mark);
-        (void)rmdir(steps);
-    }
-    ww_free(mark);
-}
-
-static enum ww_err mark_steps(const char *steps, struct ww_error *err)
-{
-    int fd = -1;
-    enum ww_err rc = ww_dir_open(steps, &fd, err);
-
-    if (!rc) {
-        rc = ww_file_write_at(fd, STEPS_MARK, "", 0, 0644, false, err);
-        close(fd);
-    }
-    return rc;
-}
-
 enum ww_err ww_work_make_steps(struct ww_work *work, const char *out_path,
                                struct ww_error *err)
 {
@@ -346,22 +310,20 @@ enum ww_err ww_work_make_steps(struct ww_work *work, const char *out_path,
     if (!work->steps) {
         return WW_FAIL_MEMORY(err, "a merge");
     }
-    if (work->options->run.resume && is_left_behind(work->steps)) {
-        remove_steps(work);
-    } else if (work->options->run.resume) {
-        remove_unmarked(work->steps);
+    enum ww_err rc =
+        ww_work_folder_make(work->steps, 0755, work->options->run.resume, err);
+    if (rc == WW_E_EXISTS) {
+        ww_error_clear(err);
+        rc = WW_FAIL(err, rc,
+                     "folder '%s' for intermediate results cannot be made; if an earlier "
+                     "run left it, remove it or say --resume",
+                     work->steps);
     }
-    if (mkdir(work->steps, 0755) != 0) {
-        const enum ww_err rc =
-            WW_FAIL(err, WW_E_EXISTS,
-                    "folder '%s' for intermediate results cannot be made; if an earlier "
-                    "run left it, remove it or say --resume",
-                    work->steps);
+    if (rc) {
         ww_free(work->steps);
         work->steps = NULL;
-        return rc;
     }
-    return mark_steps(work->steps, err);
+    return rc;
 }
 
 enum ww_err ww_work_sources_read(struct ww_work *work, const struct ww_merge_plan *plan,

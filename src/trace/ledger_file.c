@@ -65,25 +65,6 @@ out:
     return rc;
 }
 
-/* The folder must remember the new name as well. */
-static enum ww_err flush_parent(const char *path, struct ww_error *err)
-{
-    char *parent = ww_path_folder(path);
-    int fd = -1;
-    enum ww_err rc = WW_OK;
-
-    if (!parent) {
-        return WW_FAIL_MEMORY(err, "a path");
-    }
-    rc = ww_dir_open(parent, &fd, err);
-    if (!rc) {
-        rc = ww_fsync(fd, parent, err);
-        close(fd);
-    }
-    ww_free(parent);
-    return rc;
-}
-
 static enum ww_err open_locked(struct ww_ledger *ledger, struct ww_error *err)
 {
     struct stat st;
@@ -174,7 +155,7 @@ static enum ww_err write_head(struct ww_ledger *ledger, const struct ww_signer *
     head.public_key = ww_buf_cstr(&pem);
     rc = ww_ledger_append(ledger, signer, now_unix, &head, err);
     if (!rc) {
-        rc = flush_parent(ledger->path, err);
+        rc = ww_fsync_folder_of(ledger->path, err);
     }
 out:
     ww_buf_release(&pem);

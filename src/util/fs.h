@@ -95,6 +95,9 @@ enum ww_err ww_file_unchanged(int fd, const struct stat *before, const char *nam
 /** fsync with fault injection; WW_E_IO or WW_E_NOSPACE. */
 enum ww_err ww_fsync(int fd, const char *name, struct ww_error *err) WW_MUST_USE;
 
+/** The same for the folder that a path lies in, which then remembers a new name. */
+enum ww_err ww_fsync_folder_of(const char *path, struct ww_error *err) WW_MUST_USE;
+
 /** renameat within one folder or between two, then fsync of the target folder. */
 enum ww_err ww_rename_at(int from_dir, const char *from, int to_dir, const char *to,
                          bool replace, struct ww_error *err) WW_MUST_USE;

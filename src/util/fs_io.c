@@ -187,6 +187,18 @@ enum ww_err ww_fsync(int fd, const char *name, struct ww_error *err)
     return WW_OK;
 }
 
+enum ww_err ww_fsync_folder_of(const char *path, struct ww_error *err)
+{
+    int fd = -1;
+    enum ww_err rc = ww_dir_open_of(path, &fd, err);
+
+    if (!rc) {
+        rc = ww_fsync(fd, path, err);
+        close(fd);
+    }
+    return rc;
+}
+
 /* The folder that path lies in, opened below dirfd; path must be relative and clean. */
 static enum ww_err open_parent(int dirfd, const char *path, int *fd, struct ww_error *err)
 {

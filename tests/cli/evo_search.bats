@@ -50,6 +50,19 @@ start() {
     cmp want.json out.json
 }
 
+@test "a folder that is in the way stays, and one that a killed run left goes" {
+    make_space
+    mkdir j.work
+    touch j.work/thesis
+    refused 4 "folder 'j.work' exists; move or remove it" search out.json j items
+    [ -e j.work/thesis ]
+    mv j.work mine
+    mkdir j.work
+    touch j.work/.weightward-work j.work/000001.yml
+    search out.json j items -q >said
+    [ ! -e j.work ]
+}
+
 @test "nothing gained is said, failures end nothing" {
     make_space
     search out.json j noise >said

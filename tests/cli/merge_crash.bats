@@ -167,7 +167,7 @@ catch_one() {
     "$WW" merge recipe.yml x/out --lock mine -q
     mv x/out whole
     mkdir out.steps # killed before its mark was written
-    touch out.steps/.weightward-steps.partial
+    touch out.steps/.weightward-work.partial
     "$WW" merge recipe.yml out --lock mine --resume -q
     diff -rq whole out
     rm -r out

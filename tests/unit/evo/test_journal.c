@@ -6,6 +6,7 @@
 
 #include "evo/journal.h"
 #include "util/alloc.h"
+#include "util/fault.h"
 #include "util/fs.h"
 
 static struct ww_error err;
@@ -123,12 +124,30 @@ static void damage_and_other_runs_are_refused(void **state)
     done(path, folder);
 }
 
+/* The line, then the folder that has the new name. */
+static void a_new_journal_is_flushed_with_its_name(void **state)
+{
+    (void)state;
+    char *folder = ww_test_mkdir();
+    char *path = ww_path_join(folder, "j");
+    struct ww_journal *j = NULL;
+
+    ww_fault_arm(WW_FAULT_FSYNC, 2);
+    FAILS(ww_journal_open(path, run, &j, &err), WW_E_IO);
+    ww_fault_arm(WW_FAULT_FSYNC, 0);
+    assert_null(j);
+    OK(ww_journal_open(path, run, &j, &err));
+    ww_journal_close(j);
+    done(path, folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(trials_come_back_to_the_bit),
         cmocka_unit_test(a_cut_end_is_cut_off_anywhere),
         cmocka_unit_test(damage_and_other_runs_are_refused),
+        cmocka_unit_test(a_new_journal_is_flushed_with_its_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
