@@ -66,7 +66,7 @@ enum ww_err ww_adapter_open(const char *path, struct ww_adapter **out,
                             struct ww_error *err) WW_MUST_USE;
 /** The same, where factors in blocks along a diagonal (use_bdlora) are plain pairs of the
  *  same products: tensors have their zeros, which ww_adapter_bytes and ww_adapter_read
- * give, and `file` is what is stored. */
+ *  give, and `file` is what is stored. */
 enum ww_err ww_adapter_open_plain(const char *path, struct ww_adapter **out,
                                   struct ww_error *err) WW_MUST_USE;
 /** The same of text and of a weight file's header, length included, that lie in memory;
