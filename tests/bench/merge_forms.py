@@ -8,10 +8,10 @@ mergekit 0.1.5 and through weightward merge.
 What is drawn from the seed, besides methods, parameters and scopes of merge_random.py: the family (make_models.py);
 shards, with tensors spread over them at random, headers and data in orders of their own and metadata that there may be
 or not; vectors in another dtype than matrices; a tied head that is stored all the same; chat templates in either file
-and by name; adapters over shards; documents that take each other's results; YAML with anchors, flow style,
+and by name; adapters over shards and over stacks of experts; modules with settings of their own; documents that take each other's results; YAML with anchors, flow style,
 carriage returns and numbers as text; paths with dots and slashes. Values are compared as merge_random.py does, what
 mergekit leaves out of its output (tensors that its architectures do not list) is counted, and so are families that it
-does not know. With PYTHONHASHSEED=0 it gives the same every time.
+does not know; config.json is compared as transformers reads it. With PYTHONHASHSEED=0 it gives the same every time.
 """
 import argparse
 import collections
@@ -34,6 +34,7 @@ from mergekit.architecture import arch_info_for_config  # noqa: E402
 from merge_random import families, tensors_of, tokens_of  # noqa: E402
 from model_parts import VOCAB  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
+from test_adapter import make_adapter  # noqa: E402
 from transformers import AutoConfig  # noqa: E402
 
 NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.float64: "F64", torch.int64: "I64",
@@ -41,10 +42,13 @@ NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", tor
 TEMPLATES = ["{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}\n{% endfor %}",
              "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"]
 DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+STACKED = ("qwen3_moe", "mixtral", "granitemoe")   # adapters over experts, as PEFT names them
+OF_STACKS = {"target_modules": [], "target_parameters": ["experts.gate_up_proj", "experts.down_proj"]}
 DOCUMENTED = [
     ("ours", r"rows of della", "fail closed: no rows of numbers to rank"),
-    ("ours", r"is as long as the vocabulary", "the peer leaves behind what runs over the vocabulary by no known name"),
+    ("ours", r"as many rows as there are words", "the peer leaves behind what runs over the vocabulary by no known name"),
     ("ours", r"lacks|has no|is not in", "fail closed: a tensor that not all models have"),
+    ("ours", r"stacks of layers", "fail closed: layers of one stack are taken, and nothing says which of the other"),
 ]
 # Methods that go by elements see no difference between experts in one tensor and in several.
 MIXTURES = re.compile(r"moe|mixtral|experts|minimax|dbrx|gpt_oss|deepseek|llama4|next|jamba|olmoe|flex")
@@ -140,8 +144,10 @@ def make_family(name, work):
         shutil.copytree(base, f"{base[:-5]}-{x}")
         change(f"{base[:-5]}-{x}", rng, i + 1)
     tensors = tensors_of(base)
-    if "model.layers.0.self_attn.q_proj.weight" in tensors and not any("vision" in n for n in tensors):
-        peers.make_adapter(work, name)
+    if name in STACKED:
+        make_adapter(base, f"{base[:-5]}-lora", OF_STACKS)
+    elif "model.layers.0.self_attn.q_proj.weight" in tensors and not any(re.search("vis(ion|ual)", n) for n in tensors):
+        peers.make_adapter(work, name)   # of models that see the peer loads the text's part, under other names
     lay_out(base, rng)
 
 
@@ -154,13 +160,14 @@ def depth_of(folder):
 class Form(peers.Recipe):
     """One recipe as the seed gives it."""
 
-    def __init__(self, seed, names, depths, unlisted):
+    def __init__(self, seed, names, depths, unlisted, modules):
         self.rng = random.Random(seed)
         self.family = self.rng.choice(sorted(names))
         self.names, self.depth = names[self.family], depths[self.family]
         by_element = MIXTURES.search(self.family)
         self.method = self.rng.choice(peers.BY_ELEMENT if by_element else sorted(peers.METHODS))
         self.words = False
+        self.modules = modules.get(self.family, [])
         self.text = self.make()
         # Of makes that it does not list the peer takes what stands behind the layers for what stands before them.
         self.listed = self.family not in unlisted
@@ -183,7 +190,10 @@ class Form(peers.Recipe):
             listed[r.randint(0, len(listed)):0] = [paths["base"]] if self.chance(0.5) else []
         common = self.parameters(source, 0.8)
         entries = [{"model": m, **(common if self.chance(0.3) else self.parameters(source, 0.7))} for m in listed]
-        if self.depth and self.chance(0.3):
+        if self.modules and self.chance(0.5 if len(self.modules) > 1 else 0.1):
+            doc["modules"] = {m: {"models": [{**e, **self.parameters(source, 0.3)} for e in entries],
+                                  **self.parameters(source + whole, 0.3)} for m in self.modules}
+        elif self.depth and self.chance(0.3):
             doc["slices"] = self.stack(entries, doc.get("base_model"), source + whole)
         else:
             doc["models"] = entries
@@ -254,11 +264,15 @@ def tokenizer_says(folder):
 def compare(form, theirs, mine):
     """None, or what differs; and how many tensors the peer left out."""
     a, b = tensors_of(theirs), tensors_of(mine)
+    if any("mlp.experts.gate_up_proj" in n for n in a) and any(".experts.0.w1." in n for n in b):
+        b = peers.one_tensor_of_experts(b)
     if MIXTURES.search(form.family) or not form.listed:   # which the peer gives the names of modules in memory
         a = {n: t for n, t in a.items() if n in b}
     with open(os.path.join(mine, "config.json")) as f:
-        if json.load(f).get("tie_word_embeddings") and "lm_head.weight" not in b:
-            a.pop("lm_head.weight", None)   # stored by a model that ties it: the peer stores it again
+        tied = json.load(f).get("tie_word_embeddings")
+    head, words = b.get("lm_head.weight"), b.get("model.embed_tokens.weight")
+    if tied and (head is None or words is not None and head.equal(words)):
+        a.pop("lm_head.weight", None)   # stored by a model that ties it: the peer merges what is stored
     lost = b.keys() - a.keys()
     if a.keys() - b.keys():
         return f"here are not {sorted(a.keys() - b.keys())[:3]}", len(lost)
@@ -273,18 +287,36 @@ def compare(form, theirs, mine):
     if worst:
         return f"{worst[2]}: {worst[1]} of {worst[3]} values, {worst[0]:.3g} apart", len(lost)
     x, y = tokens_of(theirs), tokens_of(mine)
-    if (x or {}) != (y or {}):
+    if x and x != (y or {}):
         return "tokens differ", len(lost)
     said = [tokenizer_says(f) for f in (theirs, mine)]
     # chatml has another text here, of the same meaning; without a base the peer takes any model's, and of equally
     # many in any order.
-    if said[0] != said[1] and not re.search("chatml|auto", form.text) and "base_model" in form.text.split("first")[-1] \
+    if said[0] != said[1] and x and not re.search("chatml|auto", form.text) and "base_model" in form.text.split("first")[-1] \
             and "second" not in form.text:
         return f"chat template: peer {said[0]!r}, here {said[1]!r}", len(lost)
     # Of makes that it does not list the peer does not count layers, and the rows of models that see it tells elsewhere
     # than in the text's own config.
     sees = "tokenizer" in form.text and any("visual" in n or "vision" in n for n in a)
-    return None if form.uneven or sees else peers.compare_configs(form, theirs, mine), len(lost)
+    return None if form.uneven or sees else compare_configs(form, theirs, mine), len(lost)
+
+
+def compare_configs(form, theirs, mine):
+    """As transformers reads them: a file may spell a key as its make has it, or as all have it."""
+    read = []
+    for folder in (theirs, mine):
+        read.append(AutoConfig.from_pretrained(folder).to_dict())
+        for part in [read[-1]] + [v for v in read[-1].values() if isinstance(v, dict)]:
+            for key in ("transformers_version", "torch_dtype", "dtype", "_name_or_path"):
+                part.pop(key, None)
+    a, b = read
+    keys = sorted(k for k in a.keys() | b.keys() if a.get(k) != b.get(k))
+    # Here the kinds of layers follow them, and the vocabulary's size stands where it stood; without a base the peer's
+    # config is that of one of the models by chance.
+    passed = {"layer_types": "layer_range" in form.text,
+              "vocab_size": "text_config" in b or "base_model" not in form.text}
+    keys = [k for k in keys if not passed.get(k)]
+    return f"config.json: {[(k, a.get(k), b.get(k)) for k in keys]}" if keys else None
 
 
 def judge(build, seed, form, work, masks):
@@ -323,7 +355,7 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         models = os.path.abspath(args.models) if args.models else os.path.join(work, "models")
         os.makedirs(models, exist_ok=True)
-        names, depths, unlisted = {}, {}, set()
+        names, depths, unlisted, modules = {}, {}, set(), {}
         for f in args.families.split(",") if args.families else families.cases():
             if not os.path.exists(os.path.join(models, f"{f}-c")):
                 make_family(f, models)
@@ -331,11 +363,14 @@ def main():
             parts = {p for n in tensors for p in re.findall(r"[a-z_]{3,}|\.\d\.", n)} - {"weight"}
             names[f] = sorted(p for p in parts if not MIXTURES.search(f) or p[0] != ".") + ["*"]
             depths[f] = depth_of(os.path.join(models, f"{f}-base"))
-            if arch_info_for_config(AutoConfig.from_pretrained(os.path.join(models, f"{f}-base"))) is None:
+            arch = arch_info_for_config(AutoConfig.from_pretrained(os.path.join(models, f"{f}-base")))
+            if arch is None:
                 unlisted.add(f)
+            else:
+                modules[f] = list(arch.modules)
         os.chdir(models)
         for seed in range(args.first, args.first + args.count):
-            form = Form(seed, names, depths, unlisted)
+            form = Form(seed, names, depths, unlisted, modules)
             form.tables, form.uses_words = [], False
             verdict, note = judge(build, seed, form, work, masks)
             counts[verdict] += 1

@@ -1112,3 +1112,423 @@ models:
 merge_method: linear
 dtype: float32
 """)
+
+
+# --- as search tools, cards and gists spell them
+add("llama", "card: as mergekit-evolve writes it", """
+base_model: base
+dtype: float32
+merge_method: dare_ties
+parameters:
+  int8_mask: 1.0
+  normalize: 1.0
+slices:
+- sources:
+  - layer_range: [0, 2]
+    model: chat
+    parameters:
+      density: 0.9757655151617786
+      weight: 0.15183692417203436
+  - layer_range: [0, 2]
+    model: code
+    parameters:
+      density: 1.0
+      weight: -0.03206992375041406
+  - layer_range: [0, 2]
+    model: base
+- sources:
+  - layer_range: [2, 6]
+    model: chat
+    parameters:
+      density: 0.5118965
+      weight: 0.6
+  - layer_range: [2, 6]
+    model: code
+    parameters:
+      density: 0.8
+      weight: 0.3
+  - layer_range: [2, 6]
+    model: base
+""")
+add("llama", "card: names as objects, as mergekit writes them back", """
+base_model:
+  model:
+    path: base
+dtype: float32
+merge_method: task_arithmetic
+models:
+- model:
+    model:
+      path: chat
+  parameters:
+    weight: 0.4
+- model:
+    lora:
+      path: lora
+    model:
+      path: base
+  parameters:
+    weight: 0.6
+""")
+add("llama", "card: goliath", """
+slices:
+- sources:
+  - model: chat
+    layer_range: [0, 2]
+- sources:
+  - model: code
+    layer_range: [1, 3]
+- sources:
+  - model: chat
+    layer_range: [2, 4]
+- sources:
+  - model: code
+    layer_range: [3, 5]
+- sources:
+  - model: chat
+    layer_range: [4, 6]
+merge_method: passthrough
+dtype: float16
+""")
+add("mistral", "card: an empty filter", """
+slices:
+  - sources:
+      - model: chat
+        layer_range: [0, 6]
+      - model: code
+        layer_range: [0, 6]
+merge_method: slerp
+base_model: chat
+parameters:
+  t:
+    - filter: self_attn
+      value: [0.2, 0.8]
+    - filter: ""
+      value: 0.5
+dtype: float32
+""")
+add("llama", "card: layer_range among models", """
+models:
+  - model: chat
+    layer_range: [0, 6]
+  - model: code
+    layer_range: [0, 6]
+merge_method: slerp
+base_model: chat
+parameters:
+  t: 0.5
+dtype: float32
+""")
+add("qwen3", "card: a seed in the recipe", """
+models:
+  - model: chat
+    parameters: {weight: 0.5, density: 0.6}
+  - model: maths
+    parameters: {weight: 0.4, density: 0.4}
+merge_method: dare_ties
+base_model: base
+random_seed: 42
+parameters:
+  int8_mask: true
+dtype: float32
+""")
+add("qwen3", "card: t of a method that has none", """
+models:
+  - model: chat
+    parameters: {weight: 0.7}
+  - model: maths
+    parameters: {weight: 0.3}
+merge_method: nuslerp
+parameters:
+  t:
+    - filter: self_attn
+      value: [0, 1]
+    - value: 0.5
+dtype: float32
+""")
+add("qwen3", "card: exponents without a dot", """
+models:
+  - model: chat
+  - model: maths
+  - model: code
+merge_method: karcher
+parameters:
+  max_iter: 1000
+  tol: 1e-9
+dtype: float64
+out_dtype: float32
+""")
+add("llama", "card: weights of parts", """
+models:
+  - model: chat
+    parameters:
+      weight:
+        - filter: embed_tokens
+          value: 0.2
+        - filter: lm_head
+          value: 1.0
+        - filter: q_proj
+          value: [0.5, 1]
+        - filter: k_proj
+          value: [1, 0.5]
+        - filter: mlp
+          value: [0.1, 0.9, 0.1]
+        - value: 0.5
+  - model: code
+    parameters:
+      weight:
+        - filter: embed_tokens
+          value: 0.8
+        - filter: lm_head
+          value: 0.0
+        - value: [0.5, 0.3, 0.5]
+merge_method: linear
+parameters:
+  normalize: true
+  int8_mask: true
+dtype: float32
+""")
+add("qwen2", "card: ties of one weight for all, into float16", """
+models:
+  - model: base
+    # no parameters necessary for base model
+  - model: chat
+  - model: code
+merge_method: task_arithmetic
+base_model: base
+parameters:
+  weight: 0.5
+  normalize: 1
+dtype: float32
+out_dtype: float16
+chat_template: auto
+""")
+add("llama", "card: padding to a multiple", """
+merge_method: linear
+models:
+  - {model: chat, parameters: {weight: 1}}
+  - {model: role, parameters: {weight: 1}}
+tokenizer:
+  source: union
+  pad_to_multiple_of: 64
+chat_template: chatml
+dtype: float32
+""")
+add("llama", "card: a tokenizer of one of the models, tokens from others", """
+merge_method: task_arithmetic
+base_model: base
+models:
+  - model: chat
+    parameters: {weight: 0.5}
+  - model: role
+    parameters: {weight: 0.5}
+tokenizer:
+  source: role
+  tokens:
+    <|im_start|>:
+      source: role
+      force: true
+dtype: float32
+""")
+add("qwen3", "card: model_stock with the base's tokenizer", """
+models:
+  - model: chat
+  - model: code
+  - model: maths
+base_model: base
+merge_method: model_stock
+parameters:
+  filter_wise: false
+tokenizer:
+  source: base
+dtype: float32
+out_dtype: bfloat16
+""")
+add("qwen3", "card: sce of few", """
+models:
+  - model: chat
+  - model: code
+  - model: maths
+merge_method: sce
+base_model: base
+parameters:
+  select_topk: 0.15
+  int8_mask: true
+dtype: float32
+""")
+add("llama", "card: della as cards have it", """
+models:
+  - model: chat
+    parameters:
+      weight: 1
+      density: 0.7
+      lambda: 1.1
+      epsilon: 0.2
+  - model: code
+    parameters:
+      weight: 0.4
+      density: 0.5
+merge_method: della
+base_model: base
+parameters:
+  epsilon: 0.05
+  lambda: 1
+  normalize: true
+  int8_mask: true
+dtype: float32
+tokenizer_source: base
+""")
+add("llama", "card: breadcrumbs_ties with lists", """
+models:
+  - model: chat
+    parameters:
+      weight: [0.5, 0.7]
+      density: [0.9, 0.9, 0.8]
+      gamma: 0.05
+  - model: code
+    parameters:
+      weight: 0.3
+      density: 0.7
+      gamma: [0.1, 0.05]
+merge_method: breadcrumbs_ties
+base_model: base
+parameters:
+  normalize: false
+  rescale: true
+dtype: float32
+""")
+add("mistral", "card: layernorms apart", """
+slices:
+- sources:
+  - model: base
+    layer_range: [0, 6]
+  - model: maths
+    layer_range: [0, 6]
+merge_method: slerp
+base_model: base
+parameters:
+  t:
+  - filter: layernorm
+    value: [0.75, 0.25]
+  - filter: lm_head
+    value: [0.75]
+  - filter: embed_tokens
+    value: [0.75]
+  - filter: self_attn
+    value: [0.75, 0.25]
+  - filter: mlp
+    value: [0.25, 0.75]
+  - value: [0.5, 0.5]
+dtype: float32
+""")
+add("llama", "card: parameters of slices alone", """
+slices:
+  - sources:
+      - model: chat
+        layer_range: [0, 3]
+        parameters:
+          weight: 0.8
+      - model: code
+        layer_range: [0, 3]
+        parameters:
+          weight: 0.2
+  - sources:
+      - model: code
+        layer_range: [3, 6]
+        parameters:
+          weight: 0.6
+      - model: maths
+        layer_range: [3, 6]
+        parameters:
+          weight: 0.4
+merge_method: linear
+dtype: float32
+""")
+add("llama", "card: a model with weight 0 to take its words", """
+models:
+  - model: chat
+    parameters: {weight: 1}
+  - model: role
+    parameters: {weight: 0}
+merge_method: linear
+tokenizer_source: union
+dtype: float32
+""")
+add("llama", "card: the same model twice", """
+models:
+  - model: chat
+    parameters: {weight: 0.5}
+  - model: chat
+    parameters: {weight: 0.25}
+  - model: code
+    parameters: {weight: 0.25}
+merge_method: linear
+dtype: float32
+""")
+add("llama", "card: notes beside the recipe", """
+description: a merge for stories
+tags: [merge]
+models:
+  - model: chat
+    parameters: {weight: 0.5}
+  - model: code
+    parameters: {weight: 0.5}
+merge_method: linear
+dtype: float32
+""")
+add("gemma2", "card: stack with a scaled copy", """
+slices:
+- sources:
+  - model: base
+    layer_range: [0, 4]
+- sources:
+  - model: chat
+    layer_range: [2, 6]
+    parameters:
+      scale:
+      - filter: q_proj
+        value: 0.7071067812
+      - filter: k_proj
+        value: 0.7071067812
+      - value: 1
+merge_method: passthrough
+dtype: float32
+""")
+add("llama", "card: three documents", """
+name: first
+merge_method: slerp
+base_model: chat
+models:
+  - model: chat
+  - model: code
+parameters:
+  t: 0.5
+dtype: float32
+---
+name: second
+merge_method: ties
+base_model: base
+models:
+  - model: maths
+    parameters: {weight: 1, density: 1}
+  - model: first
+    parameters: {weight: 0.5, density: 1}
+dtype: float32
+---
+merge_method: passthrough
+slices:
+  - sources: [{model: second, layer_range: [0, 4]}]
+  - sources: [{model: first, layer_range: [2, 6]}]
+dtype: float32
+""")
+add("llama", "card: anchors and merged keys", """
+models:
+  - model: chat
+    parameters: &half
+      weight: 0.5
+  - model: code
+    parameters:
+      <<: *half
+merge_method: linear
+dtype: float32
+""")
