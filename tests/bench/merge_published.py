@@ -204,7 +204,6 @@ REFUSALS = [
     ("ours", r"gamma .* select none", "an empty selection"),
     ("ours", r"unknown key", "keys that mergekit passes over"),
     ("ours", r"layer_range belongs to the sources", "a key that mergekit passes over: all layers are merged"),
-    ("ours", r"is an input already", "mergekit takes the parameters of one of the two"),
     ("ours", r"outside 0 to 1", "a density past the end"),
     ("peer", r"required but not present", "mergekit asks for buffers and norms that such models no longer have"),
     ("peer", r"equal to the number of `layer_types`", "mergekit leaves the list of kinds of layers as it was"),

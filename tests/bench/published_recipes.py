@@ -1325,7 +1325,7 @@ models:
 tokenizer:
   source: role
   tokens:
-    <|im_start|>:
+    <|turn|>:
       source: role
       force: true
 dtype: float32
