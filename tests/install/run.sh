@@ -54,6 +54,14 @@ step "the programs"
 for program in weightward weightward-verify; do
     same "$("$prefix/bin/$program" --version)" "$program $version"
 done
+# No place for code that is written, none for tables that are changed, and no library from elsewhere.
+for file in bin/weightward bin/weightward-verify "${libdir#"$prefix"/}/libweightward.so"; do
+    readelf -hldsW "$prefix/$file" >"$work/elf"
+    for need in 'Type:  *DYN' 'GNU_STACK .* RW ' GNU_RELRO BIND_NOW __stack_chk_fail; do
+        grep -q "$need" "$work/elf" || die "'$file' lacks $need"
+    done
+    ! grep -E 'RPATH|RUNPATH|TEXTREL' "$work/elf" || die "in '$file'"
+done
 
 # Joined by &&, since set -e does not reach into the left side of ||.
 (
