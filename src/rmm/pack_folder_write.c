@@ -45,9 +45,10 @@ static enum ww_err append(const struct placing *p, uint64_t from, uint64_t n, in
     return rc;
 }
 
-/* Two ranges as one file, which appears whole. */
+/* Two ranges as one file, which appears whole. *named: it has its name, which it may have
+ * after a failure too, when only the folder could not be flushed. */
 static enum ww_err put_file(const struct placing *p, const char *name, uint64_t from,
-                            uint64_t n, uint64_t tail, uint64_t n_tail,
+                            uint64_t n, uint64_t tail, uint64_t n_tail, bool *named,
                             struct ww_error *err)
 {
     char *partial = ww_asprintf("%s" PARTIAL, name);
@@ -79,8 +80,9 @@ static enum ww_err put_file(const struct placing *p, const char *name, uint64_t 
     if (fd >= 0) {
         close(fd);
     }
-    if (rc && partial) {
-        (void)unlinkat(p->dirfd, partial, 0);
+    *named = fd >= 0;
+    if (rc && fd >= 0 && unlinkat(p->dirfd, partial, 0) == 0) {
+        *named = false;
     }
     ww_free(partial);
     return rc;
@@ -90,7 +92,6 @@ static enum ww_err put_section(const struct placing *p,
                                const struct ww_pack_manifest_member *m, bool *put,
                                struct ww_error *err)
 {
-    enum ww_err rc = WW_OK;
     char name[WW_HEX_BYTES(WW_SHA256_BYTES)];
     struct stat st;
 
@@ -99,9 +100,7 @@ static enum ww_err put_section(const struct placing *p,
         (uint64_t)st.st_size == m->bytes) {
         return WW_OK;
     }
-    rc = put_file(p, name, m->offset, m->bytes, 0, 0, err);
-    *put = !rc;
-    return rc;
+    return put_file(p, name, m->offset, m->bytes, 0, 0, put, err);
 }
 
 /* What a version that failed has put there: nobody names it. */
@@ -153,8 +152,7 @@ static enum ww_err put_all(struct placing *p, const struct ww_pack_manifest *man
     }
     if (!rc) {
         rc = put_file(p, WW_PACK_FOLDER_FILE, 0, ww_pack_first(p->made->version),
-                      p->made->at, tail_bytes, err);
-        p->named = !rc;
+                      p->made->at, tail_bytes, &p->named, err);
     }
     return rc ? rc : ww_fsync(p->dirfd, p->made->path, err);
 }

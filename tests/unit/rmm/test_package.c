@@ -2,6 +2,8 @@
 /* Packages: what comes back, for whom, and what is refused. */
 #include "rmm_fixture.h"
 
+#include "util/fault.h"
+
 static void every_member_comes_back(void **state)
 {
     struct fx *f = fx_new();
@@ -122,6 +124,36 @@ static void members_come_and_go(void **state)
     OK(fx_verify(f, f->key, &err));
     FAILS(ww_pack_verify(f->pkg, &least, &report, &err), WW_E_DENIED);
     ww_signkey_free(key);
+    fx_free(f);
+}
+
+/* The last flush but one follows the moment at which the package has the new member. */
+static void a_folder_keeps_what_it_names_when_a_flush_fails(void **state)
+{
+    struct fx *f = fx_new();
+    struct ww_error err = {0};
+    struct ww_pack_report report;
+    const struct ww_pack_member one[] = {{"one", f->one, NULL, 0}};
+    const struct ww_pack_member two[] = {{"two", f->two, NULL, 0}};
+    const struct ww_pack_options options = {.base = f->base, .folder = true};
+    const struct ww_pack_verify_options digests = {.least_version = 1};
+    (void)state;
+    OK(ww_pack_create(f->pkg, one, 1, &options, &report, &err));
+    ww_pack_report_release(&report);
+    ww_fault_arm(WW_FAULT_FSYNC, 1000);
+    OK(ww_pack_add(f->pkg, two, 1, &options, &report, &err));
+    ww_pack_report_release(&report);
+    const unsigned long flushes = ww_fault_seen(WW_FAULT_FSYNC);
+    ww_fault_arm(WW_FAULT_FSYNC, 0);
+    OK(ww_pack_drop(f->pkg, "two", &options, &report, &err));
+    ww_pack_report_release(&report);
+    ww_fault_arm(WW_FAULT_FSYNC, flushes - 1);
+    FAILS(ww_pack_add(f->pkg, two, 1, &options, &report, &err), WW_E_IO);
+    ww_fault_arm(WW_FAULT_FSYNC, 0);
+    ww_error_clear(&err);
+    OK(ww_pack_verify(f->pkg, &digests, &report, &err));
+    assert_int_equal(report.n_members, 2);
+    ww_pack_report_release(&report);
     fx_free(f);
 }
 
@@ -294,6 +326,7 @@ int main(void)
         cmocka_unit_test(a_package_is_smaller_and_says_so),
         cmocka_unit_test(a_key_opens_its_own_member_only),
         cmocka_unit_test(members_come_and_go),
+        cmocka_unit_test(a_folder_keeps_what_it_names_when_a_flush_fails),
         cmocka_unit_test(another_base_is_named),
         cmocka_unit_test(a_tensor_comes_alone),
         cmocka_unit_test(without_a_base_it_works_too),
