@@ -240,6 +240,11 @@ static enum ww_err check_stamp(struct ww_db *db, const struct ww_db_stamp *stamp
     if (rc) {
         return rc;
     }
+    if (application == 0 && is_bare(db->name)) {
+        return WW_FAIL(err, WW_E_MALFORMED,
+                       "'%s' is empty: who made it did not come to write a %s into it",
+                       db->name, stamp->what);
+    }
     if (application != (int64_t)stamp->application) {
         return WW_FAIL(err, WW_E_MALFORMED,
                        "'%s' is a data base of another program, no %s", db->name,

@@ -414,6 +414,8 @@ EOP
     head -c 70000 /dev/urandom >noise.db
     refused 3 "no catalogue" "$WW" lineage find noise.db "$rev" -q
     refused 3 "no catalogue" "$WW" lineage index noise.db "$rev" -q
+    : >bare.db # a run that was killed before it wrote anything
+    refused 3 "'bare.db' is empty" "$WW" lineage find bare.db "$rev" -q
     sql foreign.db "CREATE TABLE t (x)"
     refused 3 "another program" "$WW" lineage index foreign.db "$rev" -q
     refused 3 "expected the file of a catalogue" "$WW" lineage index "$family" "$rev" -q
