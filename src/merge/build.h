@@ -248,6 +248,19 @@ enum ww_err ww_build_vocab(struct ww_build *build, struct ww_error *err) WW_MUST
 /** Weight files, their headers and the index; fills plan->tensors and plan->files. */
 enum ww_err ww_build_files(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
 
+/** Layers that config.json counts, or names do where it counts none: those behind them
+ *  predict further tokens. The model has one stack. */
+uint64_t ww_build_count_layers(const struct ww_build_model *m);
+/** Slices: is every layer of the kind (names and shapes) that its place asks for, as far
+ *  as the model itself tells? WW_E_UNSUPPORTED; with allow_mixed a warning. */
+enum ww_err ww_build_kinds(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
+/** Slices: the output with its config.json beside the models that its layers come from,
+ *  where the architecture is known. A layer that is of another kind in its new place is
+ *  a warning; WW_E_UNSUPPORTED where the output is no model then (with allow_mixed a
+ *  warning). Tensors are in the plan. */
+enum ww_err ww_build_stacked(struct ww_build *build, const struct ww_buf *config,
+                             struct ww_error *err) WW_MUST_USE;
+
 /** config.json, tokenizer, README.md and the recipe behind the weight files. */
 enum ww_err ww_build_sides(struct ww_build *build, const void *recipe_text,
                            size_t recipe_len, struct ww_error *err) WW_MUST_USE;

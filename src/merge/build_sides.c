@@ -10,7 +10,7 @@
 #include "merge/build.h"
 #include "merge/card.h"
 #include "merge/chat_template.h"
-#include "merge/json_edit.h"
+#include "merge/layer_lists.h"
 #include "model/config.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -136,7 +136,7 @@ static enum ww_err edit_config(struct ww_build *build, const struct ww_config *c
     const bool old_name = ww_jget(config->root, "torch_dtype") != NULL;
     const char *layers = NULL;
     const char *vocab = NULL;
-    struct ww_json_edit items[] = {
+    struct ww_json_edit items[5 + WW_MOST_LAYER_LISTS] = {
         {.key = "dtype", .value = dtype, .insert = !old_name},
         {.key = "torch_dtype", .value = dtype},
         {.key = key_of(config, WW_FACT_LAYERS)},
@@ -144,14 +144,11 @@ static enum ww_err edit_config(struct ww_build *build, const struct ww_config *c
         {.key = "tie_word_embeddings",
          .value = build->unties ? "false" : NULL,
          .insert = build->unties},
-        {.key = "layer_types", .per_layer = true},
-        {.key = "layers_block_type", .per_layer = true},
-        {.key = "mlp_layer_types", .per_layer = true},
-        {.key = "no_rope_layers", .per_layer = true},
-        {.key = "attention_layers", .per_layer = true},
     };
+    size_t n_lists = 0;
+    const struct ww_layer_list *lists = ww_layer_lists(&n_lists);
     struct ww_json_edits edits = {.items = items,
-                                  .n = WW_LEN(items),
+                                  .n = 5,
                                   .section = section_name(config),
                                   .layer_from = build->layer_from,
                                   .new_layers = build->n_layers};
@@ -159,7 +156,11 @@ static enum ww_err edit_config(struct ww_build *build, const struct ww_config *c
     enum ww_err rc = WW_OK;
 
     if (build->sliced) {
-        edits.old_layers = donor->stacks[0].n_layers;
+        edits.old_layers = ww_build_count_layers(donor);
+        for (size_t i = 0; i < n_lists; i++) {
+            items[edits.n++] =
+                (struct ww_json_edit){.key = lists[i].key, .list = lists[i].kind};
+        }
         rc = number_text(build, build->n_layers, &layers, err);
         items[2].value = layers;
         items[2].insert = true;
@@ -189,6 +190,10 @@ static enum ww_err add_config(struct ww_build *build, struct ww_error *err)
     rc = ww_file_read_at(donor->dirfd, CONFIG, WW_LINKS_HUB, &text, err);
     if (!rc) {
         rc = edit_config(build, donor->config, &text, &out, err);
+    }
+    if (!rc && build->sliced) {
+        rc = ww_build_kinds(build, err);
+        rc = rc ? rc : ww_build_stacked(build, &out, err);
     }
     if (!rc) {
         rc = ww_build_add_file(build, CONFIG, out.data, out.len, err);

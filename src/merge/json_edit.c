@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "util/fail.h"
+#include "util/str.h"
 
 struct walk {
     const uint8_t *text;
@@ -126,6 +127,44 @@ static enum ww_err write_items(struct walk *w, struct span value, struct ww_erro
     return rc ? rc : ww_buf_add_str(w->out, "]", err);
 }
 
+static bool is_listed(const struct walk *w, struct span value, uint32_t layer)
+{
+    struct walk in = {.text = w->text, .len = w->len, .at = value.from + 1};
+    uint64_t number = 0;
+
+    for (skip_space(&in); in.at < value.to && in.text[in.at] != ']'; skip_space(&in)) {
+        const struct span item = skip_value(&in);
+        if (ww_parse_u64((const char *)w->text + item.from, item.to - item.from,
+                         &number) &&
+            number == layer) {
+            return true;
+        }
+        skip_space(&in);
+        in.at += in.text[in.at] == ',';
+    }
+    return false;
+}
+
+static enum ww_err write_numbers(struct walk *w, struct span value, struct ww_error *err)
+{
+    const struct ww_json_edits *e = w->edits;
+    const char *between = "[";
+    enum ww_err rc = WW_OK;
+
+    if (e->old_layers == 0 || w->text[value.from] != '[') {
+        return WW_OK;
+    }
+    rc = copy_to(w, value.from, err);
+    for (uint64_t i = 0; i < e->new_layers && !rc; i++) {
+        if (is_listed(w, value, e->layer_from[i])) {
+            rc = ww_buf_addf(w->out, err, "%s%llu", between, (unsigned long long)i);
+            between = ", ";
+        }
+    }
+    w->copied = value.to;
+    return rc ? rc : ww_buf_add_str(w->out, *between == '[' ? "[]" : "]", err);
+}
+
 static enum ww_err edit_member(struct walk *w, struct span key, struct span value,
                                struct ww_error *err)
 {
@@ -135,8 +174,9 @@ static enum ww_err edit_member(struct walk *w, struct span key, struct span valu
         if (!is_key(w, key, e->key)) {
             continue;
         }
-        if (e->per_layer) {
-            return write_items(w, value, err);
+        if (e->list) {
+            return e->list == WW_LIST_BY_LAYER ? write_items(w, value, err)
+                                               : write_numbers(w, value, err);
         }
         if (!e->value) {
             return WW_OK;

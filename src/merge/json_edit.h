@@ -9,12 +9,16 @@
 #include "json/json.h"
 #include "util/buf.h"
 
+/** An array of old_layers items, of which items are taken by layer_from; one of layers'
+ *  numbers, of which those come in whose layer_from was there. */
+enum ww_json_list { WW_LIST_NONE, WW_LIST_BY_LAYER, WW_LIST_OF_LAYERS };
+
 struct ww_json_edit {
     const char *key;
-    const char *value; /* JSON; NULL: leave it alone unless per_layer */
+    const char *value; /* JSON; NULL: leave it alone unless it is a list */
     bool insert;       /* when the root has no such member (after all, in call order) */
-    bool per_layer;    /* an array of old_layers items: take items by layer_from */
-    bool done;         /* set: the member was found or inserted */
+    enum ww_json_list list;
+    bool done; /* set: the member was found or inserted */
 };
 
 struct ww_json_edits {

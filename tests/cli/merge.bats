@@ -137,6 +137,23 @@ YML
     "$WW" merge --rederive out -q
 }
 
+@test "a layer whose attention goes by its number is told when it moves" {
+    make_family
+    for m in base expert-rev; do
+        jq '.model_type = "smollm3" | .architectures = ["SmolLM3ForCausalLM"]' $m/config.json >config
+        mv config $m/config.json
+    done
+    printf 'merge_method: passthrough\nslices: [%s, %s]\n' '{sources: [{model: expert-rev, layer_range: [0, 3]}]}' \
+        '{sources: [{model: base, layer_range: [1, 4]}]}' >stack.yml
+    "$WW" merge stack.yml out -q --json >said
+    jq -e '.warnings[] | select(contains("layer 3 of the output, layer 1 of '"'base'"', has another kind of rotary"))' said
+    jq '.no_rope_layers = [1, 1, 1, 0]' expert-rev/config.json >config
+    mv config expert-rev/config.json
+    "$WW" merge stack.yml listed -q --json >said
+    jq -e '[.warnings[]? | select(contains("another kind of"))] == []' said
+    jq -e '.no_rope_layers == [1, 1, 1, 1, 1, 0]' listed/config.json
+}
+
 @test "recipes of one file feed each other and leave nothing behind" {
     make_family
     cat >graph.yml <<'YML'

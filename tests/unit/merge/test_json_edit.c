@@ -50,7 +50,7 @@ static void absent_member_is_inserted_when_asked(void **state)
 static void items_per_layer_are_taken_by_layer(void **state)
 {
     static const uint32_t from[] = {0, 1, 1, 2};
-    struct ww_json_edit e[] = {{.key = "layer_types", .per_layer = true}};
+    struct ww_json_edit e[] = {{.key = "layer_types", .list = WW_LIST_BY_LAYER}};
     struct ww_json_edits edits = {
         .items = e, .n = 1, .old_layers = 3, .layer_from = from, .new_layers = 4};
     (void)state;
@@ -58,6 +58,20 @@ static void items_per_layer_are_taken_by_layer(void **state)
            "{\"layer_types\": [\"a\", \"b,]\", \"b,]\", {\"c\":[1]}], \"z\": [1,2,3]}");
     edited("{\"layer_types\": [1,2]}", &edits, "{\"layer_types\": [1,2]}");
     edited("{\"layer_types\": null}", &edits, "{\"layer_types\": null}");
+}
+
+static void numbers_of_layers_are_those_of_their_new_places(void **state)
+{
+    static const uint32_t from[] = {0, 1, 1, 2};
+    struct ww_json_edit e[] = {{.key = "mlp_only_layers", .list = WW_LIST_OF_LAYERS}};
+    struct ww_json_edits edits = {
+        .items = e, .n = 1, .old_layers = 3, .layer_from = from, .new_layers = 4};
+    (void)state;
+    edited("{\"mlp_only_layers\": [ 1 ,2], \"z\": 1}", &edits,
+           "{\"mlp_only_layers\": [1, 2, 3], \"z\": 1}");
+    edited("{\"mlp_only_layers\": []}", &edits, "{\"mlp_only_layers\": []}");
+    edited("{\"mlp_only_layers\": [7]}", &edits, "{\"mlp_only_layers\": []}");
+    edited("{\"mlp_only_layers\": null}", &edits, "{\"mlp_only_layers\": null}");
 }
 
 static void what_is_no_object_is_refused(void **state)
@@ -79,6 +93,7 @@ int main(void)
         cmocka_unit_test(section_is_edited_too),
         cmocka_unit_test(absent_member_is_inserted_when_asked),
         cmocka_unit_test(items_per_layer_are_taken_by_layer),
+        cmocka_unit_test(numbers_of_layers_are_those_of_their_new_places),
         cmocka_unit_test(what_is_no_object_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
