@@ -230,11 +230,11 @@ enum ww_err ww_bake_weight_check(const struct ww_bake_from *from,
     enum ww_err rc = WW_OK;
 
     *out = (struct ww_bake_weight){.from = from, .change = change, .w = w};
-    if (w->rank == 0 || w->n_elements == 0) {
+    if (w->n_elements == 0 || (w->rank == 0 && !change->part[WW_PART_FULL])) {
         return misfit(out, err);
     }
-    out->n_rows = w->shape[0];
-    out->n_cols = w->n_elements / w->shape[0];
+    out->n_rows = w->rank ? w->shape[0] : 1;
+    out->n_cols = w->n_elements / out->n_rows;
     out->rows_each = out->n_rows;
     rc = choose_origin(out, err);
     if (rc) {

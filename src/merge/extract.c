@@ -69,7 +69,8 @@ static bool is_in(const struct ww_strlist *modules, const char *name)
 }
 
 /* Modules that PEFT can add factors to have a weight and a bias alone. Routers with a
- * correction are none: they are carried whole. */
+ * correction are none: they are carried whole. Nor is the output of torch's own
+ * attention, which reads the weight of that module and does not run it. */
 static enum ww_err find_others(const struct ww_model *base, struct ww_strlist *modules,
                                struct ww_error *err)
 {
@@ -83,9 +84,16 @@ static enum ww_err find_others(const struct ww_model *base, struct ww_strlist *m
             continue;
         }
         char *module = ww_strndup(name, dot ? (size_t)(dot - name) : strlen(name));
+        char *output = ww_str_ends(name, ".in_proj_weight") && module
+                           ? ww_asprintf("%s.out_proj", module)
+                           : NULL;
         rc = module ? ww_strlist_add(modules, module, err)
                     : WW_FAIL_MEMORY(err, "an adapter");
+        if (!rc && output) {
+            rc = ww_strlist_add(modules, output, err);
+        }
         ww_free(module);
+        ww_free(output);
     }
     return rc;
 }
@@ -196,11 +204,32 @@ static enum ww_err take_tied(struct ww_extracting *x, const struct ww_model *bas
                : ww_extract_put_unnamed(x, &head, from, err);
 }
 
+/* A parameter of no module that PEFT could save: of the model itself, or of one whose
+ * other parts are modules of their own, as sinks beside projections. Under its own name
+ * PEFT loads it all the same. */
+static bool stands_alone(const struct ww_model *base, const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    const size_t len = dot ? (size_t)(dot - name) + 1 : 0;
+
+    if (len == 0 || strstr(name, ".parametrizations.")) {
+        return true;
+    }
+    for (uint32_t t = 0; t < base->n_tensors; t++) {
+        const char *other = base->tensors[t].name;
+        if (strncmp(other, name, len) == 0 && strchr(other + len, '.')) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum ww_err take_whole(struct ww_extracting *x, const struct ww_model *base,
                               const struct ww_tensor *t, uint32_t from,
                               struct ww_error *err)
 {
-    enum ww_err rc = ww_extract_put_whole(x, t, from, err);
+    enum ww_err rc = stands_alone(base, t->name) ? ww_extract_put_unnamed(x, t, from, err)
+                                                 : ww_extract_put_whole(x, t, from, err);
 
     x->report->whole++;
     return rc ? rc : take_tied(x, base, t, from, err);
@@ -261,7 +290,8 @@ out:
     return rc;
 }
 
-/* PEFT wants every parameter of a module that is carried whole. */
+/* PEFT wants every parameter of a module that is carried whole; places and the like are
+ * none. */
 static enum ww_err complete_modules(struct ww_extracting *x, const struct ww_model *model,
                                     struct ww_error *err)
 {
@@ -269,7 +299,7 @@ static enum ww_err complete_modules(struct ww_extracting *x, const struct ww_mod
 
     for (uint32_t t = 0; t < model->n_tensors && !rc; t++) {
         const struct ww_tensor *tensor = &model->tensors[t];
-        if (ww_extract_lacks(x, tensor->name)) {
+        if (ww_dtype_is_plain_float(tensor->dtype) && ww_extract_lacks(x, tensor->name)) {
             rc = ww_extract_put_whole(x, tensor, t, err);
         }
     }

@@ -64,29 +64,27 @@ static enum ww_err doubt_names(struct ww_extracting *x, struct ww_error *err)
     return WW_OK;
 }
 
-static bool is_stacked(const char *module)
+static bool is_of_mixture(const char *name)
 {
-    return strstr(module, ".experts.") || ww_str_ends(module, ".gate") ||
-           ww_str_ends(module, ".router");
+    return strstr(name, "expert") || strstr(name, "router") || strstr(name, "_moe.") ||
+           strstr(name, ".gate.");
 }
 
-/* Stacked, experts and their router have the rank of the settings alone. */
-static enum ww_err doubt_ranks(struct ww_extracting *x, struct ww_error *err)
+/* PEFT turns such names into those of the stacks for some architectures alone, and takes
+ * a dense layer's for them too; a router is no linear module any more. */
+static enum ww_err doubt_mixtures(struct ww_extracting *x, struct ww_error *err)
 {
-    bool experts = false;
-    uint64_t common = 0;
-
-    for (size_t i = 0; i < x->modules.n; i++) {
-        experts = experts || strstr(x->modules.items[i], ".experts.");
-        common = ww_max_u64(common, x->ranks[i]);
-    }
-    for (size_t i = 0; i < x->modules.n && experts; i++) {
-        if (x->ranks[i] != common && is_stacked(x->modules.items[i])) {
+    for (uint32_t t = 0; t < x->n_tensors; t++) {
+        const char *name = x->tensors[t].name + strlen(WW_ADAPTER_PREFIX);
+        if (is_of_mixture(name)) {
             return ww_extract_note(
                 x->report, err,
-                "has factors of a rank of its own; transformers 5 stacks experts, and "
-                "PEFT loads no such adapter for them: --portable gives all one rank",
-                x->modules.items[i]);
+                "is of a mixture of experts, which transformers 5 stacks; PEFT loads "
+                "factors for it of one rank alone (--portable) and for some "
+                "architectures, "
+                "and may pass over it and its neighbours without a word; 'weightward "
+                "merge' adds them",
+                name);
         }
     }
     return WW_OK;
@@ -96,5 +94,5 @@ enum ww_err ww_extract_doubts(struct ww_extracting *x, struct ww_error *err)
 {
     enum ww_err rc = doubt_names(x, err);
 
-    return rc ? rc : doubt_ranks(x, err);
+    return rc ? rc : doubt_mixtures(x, err);
 }

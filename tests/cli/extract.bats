@@ -59,7 +59,7 @@ PY
 make_pair() {
     python3 - "$@" <<'PY'
 import json, os, struct, sys
-sizes = {n: [int(x) for x in s.split("x")] for n, s in (a.rsplit("=", 1) for a in sys.argv[2:])}
+sizes = {n: [int(x) for x in s.split("x") if x] for n, s in (a.rsplit("=", 1) for a in sys.argv[2:])}
 for folder, step in (("base", 3), ("tuned", 5)):
     header, data = {}, b""
     for i, (name, shape) in enumerate(sizes.items()):
@@ -67,8 +67,11 @@ for folder, step in (("base", 3), ("tuned", 5)):
         for n in shape:
             count *= n
         numbers = [(step * k * k + 7 * i) % 11 / 8 - 0.5 for k in range(count)]
-        header[name] = dict(dtype="F32", shape=shape, data_offsets=[len(data), len(data) + 4 * count])
-        data += struct.pack(f"<{count}f", *numbers)
+        kind, coded = "F32", struct.pack(f"<{count}f", *numbers)
+        if name.endswith("_ids"):   # places: whole numbers, the same in both
+            kind, coded = "I64", struct.pack(f"<{count}q", *range(count))
+        header[name] = dict(dtype=kind, shape=shape, data_offsets=[len(data), len(data) + len(coded)])
+        data += coded
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     os.mkdir(folder)
@@ -101,6 +104,28 @@ assert back.keys() == tuned.keys(), back.keys()
 for n in tuned:
     assert all(abs(x - y) < 1e-5 for x, y in zip(back[n], tuned[n], strict=True)), n
 PY
+}
+
+@test "places beside a parameter that is carried whole stay where they are" {
+    make_pair '{"model_type": "clip_vision_model"}' vision_model.embeddings.class_embedding=4 \
+        vision_model.embeddings.position_ids=1x3
+    "$WW" extract base tuned out -q
+    jq -e '.modules_to_save == ["vision_model.embeddings"]' out/adapter_config.json
+    printf 'merge_method: passthrough\nmodels: [{model: base+out}]\n' >recipe.yml
+    "$WW" merge recipe.yml back -q
+    refused 6 "do not differ" "$WW" extract back tuned none
+}
+
+@test "parameters of no module that PEFT saves are carried by their names alone, and come back" {
+    make_pair '{"model_type": "siglip"}' logit_scale= model.self_attn.sinks=4 model.self_attn.q_proj.weight=4x3 \
+        head.attention.in_proj_weight=9x3 head.attention.out_proj.weight=3x3
+    "$WW" extract base tuned out -q
+    jq -e '.modules_to_save == ["head.attention.out_proj"] and .target_modules == ["model.self_attn.q_proj"]' \
+        out/adapter_config.json
+    printf 'merge_method: passthrough\nmodels: [{model: base+out}]\n' >recipe.yml
+    "$WW" merge recipe.yml back -q
+    "$WW" extract back tuned none --rank 1 -q --json >said || true
+    jq -e '.whole // 0 == 0' said
 }
 
 @test "an adapter with a weight whole and as factors is not merged" {
@@ -168,7 +193,10 @@ pair() {
 @test "modules that PEFT may pass over are told" {
     pair '{"model_type": "gpt_neox", "architectures": ["GPTNeoXForCausalLM"]}' embed_out.weight=4x3
     jq -e '.warnings[0] | contains("another name")' said
-    pair '{"model_type": "mixtral"}' model.layers.0.block_sparse_moe.experts.0.w1.weight=4x3 \
-        model.layers.0.block_sparse_moe.experts.0.w2.weight=2x4
-    jq -e '.warnings[0] | contains("a rank of its own")' said
+    pair '{"model_type": "mixtral"}' model.layers.0.block_sparse_moe.experts.0.w1.weight=4x3
+    jq -e '.warnings[0] | contains("of a mixture of experts")' said
+    pair '{"model_type": "qwen3_moe"}' model.layers.0.mlp.gate.weight=4x3
+    jq -e '.warnings[0] | contains("of a mixture of experts")' said
+    pair '{"model_type": "llama"}' model.layers.0.mlp.gate_proj.weight=4x3
+    jq -e '(.warnings // []) == []' said
 }
