@@ -245,6 +245,28 @@ static enum ww_err add_slice(struct ww_build *build,
     return rc;
 }
 
+/* The peer passes over a range beside a whole model, and cards have them. */
+static enum ww_err check_whole_ranges(const struct ww_build *build,
+                                      const struct ww_recipe_module *module,
+                                      struct ww_error *err)
+{
+    const struct ww_recipe_slice *slice = &module->slices[0];
+
+    for (uint32_t i = 0; i < slice->n_inputs; i++) {
+        const struct ww_recipe_input *in = &slice->inputs[i];
+        const struct ww_build_model *m = &build->models[in->model];
+        const uint64_t n = m->n_stacks ? ww_build_count_layers(m) : 0;
+        if (in->has_range && (in->first_layer != 0 || in->end_layer != n)) {
+            return WW_FAIL(err, WW_E_RECIPE,
+                           "line %zu: layer_range is not all of the %llu layers of '%s'; "
+                           "models are merged whole, parts of them are the sources of "
+                           "slices",
+                           in->line, (unsigned long long)n, m->text);
+        }
+    }
+    return WW_OK;
+}
+
 static enum ww_err add_sliced(struct ww_build *build,
                               const struct ww_recipe_module *module, struct ww_error *err)
 {
@@ -350,7 +372,9 @@ enum ww_err ww_build_tensors(struct ww_build *build, struct ww_error *err)
     enum ww_err rc = ww_build_modules(build, err);
 
     for (uint32_t m = 0; m < recipe->n_modules && !rc; m++) {
-        rc = doubt_gradients(build, &recipe->modules[m], err);
+        const struct ww_recipe_module *module = &recipe->modules[m];
+        rc = module->is_sliced ? WW_OK : check_whole_ranges(build, module, err);
+        rc = rc ? rc : doubt_gradients(build, module, err);
     }
     if (rc) {
         return rc;

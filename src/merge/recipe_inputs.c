@@ -41,7 +41,8 @@ static enum ww_err read_input(struct ww_recipe *recipe, const struct ww_ynode *n
     static const char *const keys[] = {"model", "parameters", "statistics",
                                        "layer_range"};
     char where[200];
-    enum ww_err rc = ww_recipe_only(recipe, node, keys, sliced ? 4 : 3,
+    const struct ww_ynode *range = ww_yget(node, "layer_range");
+    enum ww_err rc = ww_recipe_only(recipe, node, keys, WW_LEN(keys),
                                     sliced ? "an input of a slice" : "an input", err);
 
     out->line = ww_yline(node);
@@ -57,8 +58,8 @@ static enum ww_err read_input(struct ww_recipe *recipe, const struct ww_ynode *n
         rc = ww_recipe_model_of(recipe, ww_yget(node, "statistics"), &out->statistics,
                                 err);
     }
-    if (!rc && sliced) {
-        rc = read_range(ww_yget(node, "layer_range"), out, err);
+    if (!rc && (sliced || range)) {
+        rc = read_range(range, out, err);
     }
     if (!rc) {
         snprintf(where, sizeof(where), "model '%.150s'", recipe->models[out->model].text);

@@ -163,6 +163,18 @@ static void layer_range_past_the_end_is_refused(void **state)
     pm_free(pm);
 }
 
+static void layer_range_beside_a_whole_model_is_all_of_it(void **state)
+{
+    struct pm *pm = pm_new();
+    (void)state;
+    PM_OK("merge_method: linear\nparameters: {weight: 1}\nmodels:\n"
+          "- {model: m0, layer_range: [0, 3]}\n- {model: m1, layer_range: [0, 3]}\n");
+    PM_FAILS("merge_method: linear\nparameters: {weight: 1}\nmodels:\n"
+             "- {model: m0, layer_range: [0, 3]}\n- {model: m1, layer_range: [0, 2]}\n",
+             WW_E_RECIPE, "layer_range is not all of the 3 layers of 'm1'");
+    pm_free(pm);
+}
+
 static void slices_need_a_config_of_a_model_with_layers(void **state)
 {
     struct pm *pm = pm_new();
@@ -649,6 +661,7 @@ int main(void)
         cmocka_unit_test(mixed_floats_are_promoted),
         cmocka_unit_test(architectures_must_be_one_unless_told),
         cmocka_unit_test(layer_range_past_the_end_is_refused),
+        cmocka_unit_test(layer_range_beside_a_whole_model_is_all_of_it),
         cmocka_unit_test(slices_need_a_config_of_a_model_with_layers),
         cmocka_unit_test(missing_weight_names_model_and_tensor),
         cmocka_unit_test(tied_head_beside_a_free_one_comes_from_the_embedding),

@@ -116,8 +116,8 @@ static void keys_in_a_wrong_place_are_refused_with_the_right_one(void **state)
     refused(HEAD "models:\n- {model: a, weight: 1}\n", WW_E_RECIPE,
             "weight is a parameter; put it under parameters");
     refused(HEAD "pad_to_multiple_of: 8\n" TWO, WW_E_RECIPE, "belongs under tokenizer");
-    refused(HEAD "models:\n- {model: a, layer_range: [0, 2]}\n", WW_E_RECIPE,
-            "layer_range belongs to the sources of slices");
+    refused(HEAD "layer_range: [0, 2]\n" TWO, WW_E_RECIPE,
+            "layer_range belongs to a model");
     refused(HEAD "models:\n- {model: a, revision: v1}\n", WW_E_RECIPE,
             "revision belongs behind the name of the model: NAME@REVISION");
     refused(HEAD TWO "parameters: {normalize: true, filter: mlp}\n", WW_E_RECIPE,
