@@ -14,7 +14,6 @@
 #include "merge/layer_lists.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/num.h"
 
 #define MOST_PERIOD 16
 
@@ -132,20 +131,6 @@ static bool fits(const struct kinds *k, uint64_t l, uint64_t i)
     }
     const uint64_t j = witness(k, k->first, k->period, l, i);
     return j < k->n && k->kind[j] == k->kind[l];
-}
-
-uint64_t ww_build_count_layers(const struct ww_build_model *m)
-{
-    uint64_t counted = 0;
-    bool present = false;
-
-    if (m->model->config &&
-        ww_config_fact(m->model->config->text, WW_FACT_LAYERS, &present, &counted,
-                       NULL) == WW_OK &&
-        present && counted > 0 && counted < m->stacks[0].n_layers) {
-        return counted; /* behind these stand layers that predict further tokens */
-    }
-    return m->stacks[0].n_layers;
 }
 
 static enum ww_err read_kinds(struct ww_build *build, uint32_t model, struct kinds *k,

@@ -61,6 +61,19 @@ static enum ww_err count_of_config(const struct ww_config *config, const char *p
                : ww_config_fact(config->text, WW_FACT_LAYERS, present, layers, NULL);
 }
 
+uint64_t ww_build_count_layers(const struct ww_build_model *m)
+{
+    const struct ww_config *config = m->model->config;
+    const struct ww_layer_stack *stack = &m->stacks[0];
+    uint64_t counted = 0;
+    bool present = false;
+    const enum ww_err rc =
+        config ? count_of_config(config, stack->prefix, &present, &counted) : WW_OK;
+
+    return !rc && present && counted > 0 && counted < stack->n_layers ? counted
+                                                                      : stack->n_layers;
+}
+
 /* Names are merged whatever the architecture is, so what all models lack, or the only
  * one, would be missed by nobody before the result is loaded. */
 static enum ww_err check_whole(struct ww_build *build, const struct ww_build_model *m,
