@@ -31,15 +31,20 @@ static const struct form {
 
 enum ww_err ww_as_make(const char *member, const struct ww_model *base, const char *name,
                        const char *out_path, const struct ww_unpack_options *options,
-                       struct ww_run_report *report, struct ww_error *err)
+                       struct ww_run_report *report, const char **doubt,
+                       struct ww_error *err)
 {
     const struct form *form = &forms[options->form];
     struct ww_adapter *adapter = NULL;
-    struct ww_as as = {
-        .base = base, .name = name, .out_path = out_path, .run = &options->run};
+    struct ww_as as = {.base = base,
+                       .name = name,
+                       .out_path = out_path,
+                       .run = &options->run,
+                       .doubt = doubt};
     struct ww_error local = {0};
     enum ww_err rc = WW_OK;
 
+    *doubt = NULL;
     if (!form->make) {
         return WW_FAIL(err, WW_E_INTERNAL, "form '%s' is not made of an adapter",
                        ww_unpack_form_name(options->form));

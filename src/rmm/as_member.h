@@ -13,13 +13,17 @@ struct ww_as {
     const char *name;            /* of the member, for texts */
     const char *out_path;
     const struct ww_run_options *run;
+    const char *
+        *doubt; /* set where what the form says is not all: the rest of "adapter NAME" */
 };
 
 /** The member's bytes are there and have their digests: make the form that is asked for.
- *  member: the folder where it was restored. */
+ *  member: the folder where it was restored. *doubt: NULL, or what to know of the form,
+ * the rest of a sentence that the adapter begins; static. */
 enum ww_err ww_as_make(const char *member, const struct ww_model *base, const char *name,
                        const char *out_path, const struct ww_unpack_options *options,
-                       struct ww_run_report *report, struct ww_error *err) WW_MUST_USE;
+                       struct ww_run_report *report, const char **doubt,
+                       struct ww_error *err) WW_MUST_USE;
 
 /* The forms. */
 enum ww_err ww_as_portable(const struct ww_as *as, struct ww_run_report *report,

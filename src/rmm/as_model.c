@@ -224,6 +224,7 @@ static enum ww_err make_plan(struct model_plan *p, const struct ww_as *as,
     if (rc) {
         return rc;
     }
+    *as->doubt = ww_bake_doubt(p->bake);
     add_inputs(p, as->base);
     for (uint32_t f = 0; f < as->base->n_files; f++) {
         add_weights(p, as->base, f);

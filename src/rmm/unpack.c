@@ -195,10 +195,12 @@ enum ww_err ww_unpack_restore(struct ww_unpack_run *run, const char *out_path,
 
 /* "OUT.member" below the folder where OUT is made, and gone when the form is there. */
 static enum ww_err restore_as(struct ww_unpack_run *run, const char *out_path,
-                              const struct ww_unpack_options *options, bool *base_known,
-                              struct ww_run_report *report, struct ww_error *err)
+                              const struct ww_unpack_options *options,
+                              struct ww_pack_report *report, struct ww_error *err)
 {
     struct ww_unpack_options own = *options;
+    const char *doubt = NULL;
+    bool base_known = true;
     size_t len = strlen(out_path);
     char *member = NULL;
     enum ww_err rc = WW_OK;
@@ -214,20 +216,25 @@ static enum ww_err restore_as(struct ww_unpack_run *run, const char *out_path,
     rc = ww_path_check_new(member, err);
     if (!rc && options->form == WW_UNPACK_MODEL && run->base &&
         !ww_model_is_locked(run->base)) {
-        rc = ww_base_use_check_whole(run->base, &run->file.manifest, base_known, err);
+        rc = ww_base_use_check_whole(run->base, &run->file.manifest, &base_known, err);
+        report->base_unknown = !base_known;
     }
     if (rc) {
         goto out;
     }
-    rc = ww_unpack_restore(run, member, &own.run, report, err);
+    rc = ww_unpack_restore(run, member, &own.run, &report->run, err);
     if (!rc) {
         const enum ww_err made = ww_as_make(member, run->base, run->view.member->name,
-                                            out_path, &own, report, err);
+                                            out_path, &own, &report->run, &doubt, err);
         if (made) {
             ww_error_rename(err, member, run->view.member->name);
         }
         rc = ww_remove_tree(member, made ? NULL : err);
         rc = made ? made : rc;
+    }
+    if (!rc && doubt) {
+        rc = ww_lines_add(&report->warnings, &report->n_warnings, err,
+                          "adapter '%.120s' %s", run->view.member->name, doubt);
     }
 out:
     ww_free(member);
@@ -260,7 +267,6 @@ static enum ww_err restore(struct ww_unpack_run *run, const char *out_path,
                            const struct ww_unpack_options *options,
                            struct ww_pack_report *report, struct ww_error *err)
 {
-    bool base_known = true;
     enum ww_err rc = WW_OK;
 
     if (options->form >= WW_UNPACK_FORMS) {
@@ -281,8 +287,7 @@ static enum ww_err restore(struct ww_unpack_run *run, const char *out_path,
     if (options->form <= WW_UNPACK_PEFT) {
         return ww_unpack_restore(run, out_path, &options->run, &report->run, err);
     }
-    rc = restore_as(run, out_path, options, &base_known, &report->run, err);
-    report->base_unknown = !base_known;
+    rc = restore_as(run, out_path, options, report, err);
     return rc ? rc : tell_others(run, report, err);
 }
 

@@ -150,6 +150,13 @@ PY
     refused 6 "a head and an embedding that differ" "$WW" merge both.yml out
     saved larger "{\"$e\":{\"dtype\":\"F32\",\"shape\":[104,128],\"data_offsets\":[0,53248]},\"$h\":{\"dtype\":\"F32\",\"shape\":[104,128],\"data_offsets\":[53248,106496]}}" 106496
     refused 3 "does not fit" "$WW" merge larger.yml out
+    # factors of it change both, as PEFT's merge has it, and each way to the sum says so
+    saved factors "{\"${e%weight}lora_embedding_A\":{\"dtype\":\"F32\",\"shape\":[2,100],\"data_offsets\":[0,800]},\"${e%weight}lora_embedding_B\":{\"dtype\":\"F32\",\"shape\":[128,2],\"data_offsets\":[800,1824]}}" 1824
+    "$WW" merge factors.yml summed 2>said
+    grep -q "embedding that is the head too: both change" said
+    "$WW" rmm pack f.pkg f=factors --exact --base base -q
+    "$WW" rmm unpack f.pkg f sum --form model --base base 2>said
+    grep -q "adapter 'f' changes an embedding that is the head too: both change" said
     printf 'tokenizer_source: union\n' >>larger.yml
     refused 3 "does not fit" "$WW" merge larger.yml out
     nothing_written out
