@@ -320,6 +320,12 @@ assert a["cosines"] and min(a["cosines"]) > 0.999999, a["cosines"]
     refused 2 "needs the base" "$WW" rmm unpack a.pkg lora x --form model
     refused 2 "takes files" "$WW" rmm unpack a.pkg lora x --form zip
     refused 2 "together" "$WW" rmm unpack a.pkg lora - --form peft --tensor y
+    for left in x.member.partial x.partial; do # of a run that was killed; forms are not resumed
+        mkdir $left
+        refused 4 "'$left' exists, an interrupted run left it; remove it" \
+            "$WW" rmm unpack a.pkg lora x --form portable
+        rmdir $left
+    done
     refused 6 "is a model" "$WW" rmm unpack a.pkg rev x --form model --base "$FAMILY/base"
     cp -r "$FAMILY/base" gemma
     jq '.model_type = "gemma2"' "$FAMILY/base/config.json" >gemma/config.json
