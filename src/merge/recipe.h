@@ -31,7 +31,7 @@ struct ww_recipe_model {
 struct ww_recipe_input {
     uint32_t model;
     uint32_t statistics; /* model that holds them, WW_NONE */
-    bool has_range; /* outside of slices the plan asks for all layers */
+    bool has_range;      /* outside of slices the plan asks for all layers */
     uint64_t first_layer;
     uint64_t end_layer;
     const struct ww_ynode *parameters; /* NULL */
