@@ -237,9 +237,6 @@ static enum ww_err restore_as(struct ww_unpack_run *run, const char *out_path,
                           "adapter '%.120s' %s", run->view.member->name, doubt);
     }
 out:
-    if (rc == WW_E_EXISTS) { /* forms are made anew */
-        ww_error_rename(err, "continue it with --resume or remove it", "remove it");
-    }
     ww_free(member);
     return rc;
 }
