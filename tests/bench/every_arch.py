@@ -153,7 +153,7 @@ def ties(b, *xs):
 def slerp(b, x, *_):
     t, flat, other = 0.3, b.flatten(), x.flatten()
     dot = (flat / flat.norm() * (other / other.norm())).sum()
-    if dot.abs() > 0.9995:
+    if not dot.abs() <= 0.9995:     # nearly on a line, or nothing but zeros
         return (1 - t) * b + t * x
     angle = torch.arccos(dot)
     return (torch.sin((1 - t) * angle) * b + torch.sin(t * angle) * x) / torch.sin(angle)
