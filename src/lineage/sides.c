@@ -86,11 +86,23 @@ static unsigned best_minus(const struct looking *l, double *left)
     return which;
 }
 
+/* Does a source below zero take as much of what is left without it as it had to when it
+ * was let in? left: with it. *without: what is left when it is not below zero. */
+static bool is_needed(const struct looking *l, unsigned i, double left, double *without)
+{
+    struct ww_fit fit;
+
+    (void)left_by(l, l->side, &fit);
+    const double share = fit.share[i];
+    l->side[i] = WW_SIDE_PLUS;
+    *without = left_by(l, l->side, &fit);
+    l->side[i] = WW_SIDE_MINUS;
+    return share<-WW_LINEAGE_LEAST && * without *(1 - l->helps)> left;
+}
+
 /* One after another, and those that others made needless out again. */
 static bool turn(const struct looking *l, double left)
 {
-    const double helps = left * l->helps;
-    struct ww_fit fit;
     unsigned n = 0;
 
     for (; n < MOST; n++) {
@@ -102,14 +114,8 @@ static bool turn(const struct looking *l, double left)
     }
     for (unsigned i = 0; i < l->ask->n_candidates && n > 1; i++) {
         double without = 0;
-        if (l->side[i] != WW_SIDE_MINUS) {
-            continue;
-        }
-        l->side[i] = WW_SIDE_PLUS;
-        without = left_by(l, l->side, &fit);
-        if (without > left + helps) {
-            l->side[i] = WW_SIDE_MINUS;
-        } else {
+        if (l->side[i] == WW_SIDE_MINUS && !is_needed(l, i, left, &without)) {
+            l->side[i] = WW_SIDE_PLUS;
             left = without;
             n--;
         }

@@ -84,8 +84,11 @@ static void weights_below_zero_are_found(void **state)
 {
     (void)state;
     const double shares[][K] = {
-        {0.7, -0.4, 0, 0}, {-0.3, 0.8, 0.2, -0.1}, {0.5, 0.3, 0.4, -0.3}};
-    for (size_t s = 0; s < 3; s++) {
+        {0.7, -0.4, 0, 0},
+        {-0.3, 0.8, 0.2, -0.1},
+        {0.5, 0.3, 0.4, -0.3},
+        {0, 0.9, -0.05, -0.6}}; /* a short one beside a long one */
+    for (size_t s = 0; s < 4; s++) {
         struct ww_sides found;
         struct ww_fit fit;
         look(shares[s], &nobody, s == 2 ? 0.00004 : 0, &found, &fit);
