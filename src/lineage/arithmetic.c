@@ -69,6 +69,11 @@ bool ww_arithmetic_is_wide(unsigned i)
            !arithmetics[i].narrow_products && !arithmetics[i].narrow_weights;
 }
 
+bool ww_arithmetic_narrows_weights(unsigned i)
+{
+    return i < WW_ARITHMETICS && arithmetics[i].narrow_weights;
+}
+
 static double param(const struct ww_merge_tensor *t, const char *name, double fallback)
 {
     const uint32_t p = ww_method_param(t->method, name);

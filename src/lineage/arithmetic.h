@@ -31,6 +31,8 @@ const char *ww_arithmetic_name(unsigned i);
 const char *ww_arithmetic_summary(unsigned i);
 /** Float32 throughout: right numbers give nearly the bits of kind 0. */
 bool ww_arithmetic_is_wide(unsigned i);
+/** Are weights rounded to the output's dtype, so that bits say no more of them? */
+bool ww_arithmetic_narrows_weights(unsigned i);
 /** Can the tensor be computed so? Narrow kinds are of narrow outputs, differences need a
  *  base, and what is weighed after it was added up has equal weights. */
 bool ww_arithmetic_fits(unsigned i, const struct ww_weighing *w);

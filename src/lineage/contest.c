@@ -9,13 +9,13 @@
 #include "lineage/draws.h"
 #include "lineage/grid.h"
 #include "lineage/matching.h"
+#include "lineage/moments.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
 #define SAMPLE ((uint64_t)4 << 20) /* elements */
 #define IDLE 0.005                 /* weights are told to thousandths */
 #define ALL_BITS 0.999             /* but for accidents of rounding */
-#define MOVED_LEAST 1000           /* weights that tell of a tensor by itself */
 #define NEAR_ONE 0.001             /* by which a share near it may be off */
 #define EXACTLY 0.0004             /* of a number of SLERP */
 #define MOST_EQUALS ((size_t)WW_LINEAGE_MAX_WORDS - 2) /* that are listed */
@@ -126,7 +126,7 @@ static bool lies_elsewhere(const struct ww_matches *m, unsigned arithmetic)
 {
     for (uint32_t t = 0; t < m->n; t++) {
         const struct ww_match *one = &m->tensors[t];
-        if (one->moved >= MOVED_LEAST && one->same[arithmetic] < one->moved / 2) {
+        if (one->moved >= WW_CONTEST_LEAST && one->same[arithmetic] < one->moved / 2) {
             return true;
         }
     }
@@ -150,6 +150,7 @@ static void set_match(const struct ww_matches *m, struct ww_trial *trial)
     }
     trial->match = moved ? (double)same[best] / (double)moved : 0;
     trial->elsewhere = lies_elsewhere(m, best);
+    trial->narrow = ww_arithmetic_narrows_weights(best);
 }
 
 struct trying {
@@ -310,6 +311,7 @@ void ww_contest_close(struct ww_contesting *c, const char *method, bool gradient
         c->out->gradient = gradient;
         c->out->match = trial->match;
         c->out->elsewhere = trial->elsewhere;
+        c->narrow = trial->narrow;
         c->out->scaled = c->out->summed = false;
         memcpy(c->out->idle, trial->idle, sizeof(trial->idle));
         trial->text = NULL;
@@ -348,7 +350,8 @@ static bool even(const struct ww_contest_ask *ask)
     return true;
 }
 
-/* Weights that give the bits are told beside the shares. */
+/* Weights that give the bits are told beside the shares. Where they were rounded to the
+ * dtype no more of them is known than that. */
 static enum ww_err enter_sum(struct ww_contesting *c, const struct ww_sketch *s,
                              struct ww_error *err)
 {
@@ -358,6 +361,10 @@ static enum ww_err enter_sum(struct ww_contesting *c, const struct ww_sketch *s,
     if (!rc && c->out->match > before) {
         c->out->summed = true;
         memcpy(c->out->weights, s->weights, c->ask->n * sizeof(*s->weights));
+        for (size_t i = 0; i < c->ask->n; i++) {
+            c->out->within[i] =
+                c->narrow ? ldexp(0.5, ww_moments_step(s->weights[i], s->dtype)) : 0;
+        }
     }
     return rc;
 }

@@ -34,7 +34,8 @@ struct ww_contest_ask {
     const struct ww_run_options *run;
 };
 
-#define WW_CONTEST_MOST 40 /* methods, some more than once */
+#define WW_CONTEST_MOST 40    /* methods, some more than once */
+#define WW_CONTEST_LEAST 1000 /* weights that tell of a tensor by itself */
 
 struct ww_contest {
     char *recipe;       /* of the best, own; NULL: none could be computed */
@@ -48,7 +49,8 @@ struct ww_contest {
     bool scaled;
     bool summed;                    /* a sum gives most bits, by these weights */
     double weights[WW_SKETCH_MOST]; /* [n] of the sources asked for, */
-    double within[WW_SKETCH_MOST];  /* and to either side what gives the bits as well */
+    double within[WW_SKETCH_MOST];  /* and to either side what gives the bits as well: of
+                                       a sum what its arithmetic rounded weights by */
     bool idle[WW_SKETCH_MOST]; /* [n] of those asked for: it has a weight of nothing */
     bool has_set; /* the bits say which sources: of those asked for, then the others */
     bool set[WW_SKETCH_MOST];

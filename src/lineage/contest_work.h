@@ -20,6 +20,7 @@ struct ww_contesting {
     const char *tried[WW_CONTEST_MOST];
     double matches[WW_CONTEST_MOST];
     size_t n_tried;
+    bool narrow;   /* the best so far rounds weights to the dtype */
     uint64_t room; /* elements of a sample */
     bool cuts;     /* every look leaves out what equal values at a cut decide */
     uint64_t *bytes_read;
@@ -29,6 +30,7 @@ struct ww_contesting {
 struct ww_trial {
     double match;
     bool elsewhere; /* as in ww_contest */
+    bool narrow;    /* in the arithmetic of most bits weights are rounded */
     char *text;
     bool idle[WW_SKETCH_MOST]; /* [n] of the sources asked for: its weight is 0 */
 };

@@ -164,7 +164,8 @@ enum ww_err ww_lineage_decompose(const char *suspect,
                                            d.varied.varies ? d.varied.tensors : NULL,
                                            lengths,
                                            d.scale,
-                                           d.side};
+                                           d.side,
+                                           d.elsewhere};
         rc = ww_verdict(&ask, report, err);
     }
     if (!rc) {

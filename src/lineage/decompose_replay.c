@@ -72,6 +72,19 @@ static enum ww_err tell_each(struct ww_decomposing *d, const struct ww_replay *e
     return WW_OK;
 }
 
+/* Tensors that a source which was not given may have changed alone. */
+static struct ww_elsewhere count_elsewhere(const struct ww_replay *each, uint32_t n)
+{
+    struct ww_elsewhere e = {0};
+
+    for (uint32_t t = 0; t < n; t++) {
+        const uint64_t off = each[t].off + each[t].apart;
+        e.apart += each[t].apart > each[t].moved ? each[t].apart : 0;
+        e.off += WW_ELSEWHERE_PART * off > each[t].read ? off : 0;
+    }
+    return e;
+}
+
 /* By the numbers that the report's sources have. */
 enum ww_err ww_decompose_replay(struct ww_decomposing *d, struct ww_error *err)
 {
@@ -92,6 +105,9 @@ enum ww_err ww_decompose_replay(struct ww_decomposing *d, struct ww_error *err)
     }
     rc = rc ? rc : check_related(d, &sums, err);
     rc = rc ? rc : tell_each(d, each, err);
+    if (!rc) {
+        d->elsewhere = count_elsewhere(each, d->family.n_tensors);
+    }
     ww_free(each);
     if (rc) {
         return rc;

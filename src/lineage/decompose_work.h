@@ -28,6 +28,7 @@ struct ww_decomposing {
     struct ww_gradient_shares over;
     double scale;  /* of the base in the suspect, by the replayed matrices, */
     double cosine; /* and that of the two */
+    struct ww_elsewhere elsewhere;
 };
 
 enum ww_err ww_decompose_warn(struct ww_decomposing *d, const char *text,

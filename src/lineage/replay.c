@@ -13,6 +13,10 @@
 #include "util/clones.h"
 #include "util/fail.h"
 
+/* Steps at least by which an element misses what narrow arithmetic makes of the sum:
+ * products, weights and the sum are rounded by half a step each. */
+#define FAR 3
+
 struct replaying {
     const struct ww_family *family;
     const double *shares;
@@ -82,6 +86,7 @@ struct columns {
     const int64_t *moved; /* all ones or 0 */
     const double *low;    /* with steps: cells of the suspect's values; NULL: not known */
     const double *high;
+    double far; /* part of a value by which no arithmetic misses it */
     size_t n;
 };
 
@@ -98,6 +103,9 @@ struct lanes {
     int64_t same[LANES];
     int64_t left[LANES];
     int64_t would[LANES];
+    int64_t off[LANES];
+    int64_t apart[LANES];
+    int64_t read[LANES];
 };
 
 /* LANES elements or fewer; a pruned one adds nothing. */
@@ -125,6 +133,10 @@ add_lanes(struct lanes *sum, const struct columns *c, size_t at, unsigned n)
         sum->moved[l] -= moved;
         sum->same[l] -= moved & -(int64_t)(s == r);
         sum->left[l] -= moved & -(int64_t)(s != b);
+        const int64_t far = counts & -(int64_t)(fabs(s - r) > c->far * fabs(r));
+        sum->off[l] -= moved & far;
+        sum->apart[l] -= ~moved & far;
+        sum->read[l] -= counts;
     }
 }
 
@@ -210,6 +222,9 @@ static void add_up(struct ww_replay *to, const struct lanes *sum, bool matrix)
         to->same += (uint64_t)sum->same[l];
         to->left += (uint64_t)sum->left[l];
         to->would += (uint64_t)sum->would[l];
+        to->off += (uint64_t)sum->off[l];
+        to->apart += (uint64_t)sum->apart[l];
+        to->read += (uint64_t)sum->read[l];
     }
 }
 
@@ -227,15 +242,17 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
     const double *shares = r->own ? r->own + (size_t)tensor * n_sources : r->shares;
     const double *base = tile->columns + WW_MOMENTS_TILE;
     int64_t *moved = tile->moved;
-    const struct columns columns = {tile->columns,
-                                    base,
-                                    tile->sorted,
-                                    tile->sorted + WW_MOMENTS_TILE,
-                                    tile->has_steps ? tile->steps : NULL,
-                                    moved,
-                                    tile->has_cells ? tile->low : NULL,
-                                    tile->has_cells ? tile->high : NULL,
-                                    n};
+    const struct columns columns = {
+        tile->columns,
+        base,
+        tile->sorted,
+        tile->sorted + WW_MOMENTS_TILE,
+        tile->has_steps ? tile->steps : NULL,
+        moved,
+        tile->has_cells ? tile->low : NULL,
+        tile->has_cells ? tile->high : NULL,
+        ldexp(FAR, ww_moments_step(1, family->tensors[tensor].grid)),
+        n};
     struct lanes sum = {.base = {0}};
 
     (void)err;
@@ -298,6 +315,9 @@ enum ww_err ww_replay_blend(const struct ww_family *family, const double *shares
         out->same += one->same;
         out->left += one->left;
         out->would += one->would;
+        out->off += one->off;
+        out->apart += one->apart;
+        out->read += one->read;
         out->base += one->base;
         out->suspect += one->suspect;
         out->both += one->both;

@@ -98,7 +98,8 @@ static void take_weights(struct ww_decompose_report *r, const struct ww_contest 
     }
 }
 
-/* Rounding moves a share near 1 by more than its interval says; the bits do not. */
+/* Rounding moves a share near 1 by more than its interval says; the bits do not. Of a
+ * weight that was rounded itself they say no more than that. */
 static void hold_weights(struct ww_decompose_report *r, const struct ww_contest *contest)
 {
     size_t at = 0;
@@ -110,6 +111,10 @@ static void hold_weights(struct ww_decompose_report *r, const struct ww_contest 
             s->share = s->recipe = weight;
             s->low = fmin(s->low, weight);
             s->high = fmax(s->high, weight);
+        }
+        if (s->included) {
+            s->low -= contest->within[at - 1];
+            s->high += contest->within[at - 1];
         }
     }
 }
@@ -361,6 +366,19 @@ static bool has_adapter(const struct ww_decompose_report *r)
     return several && r->n_ranks > 0;
 }
 
+/* A recipe is held against a sample, where a source moves the weights. Did the suspect
+ * leave it in other tensors, or where none of its models differs from the base? A scaled
+ * model moves all weights, and sources that the bits alone tell have no share, so that
+ * where they move it is not known. */
+static bool leaves_recipe(const struct ww_verdict_ask *v,
+                          const struct ww_contest *contest)
+{
+    return !contest->scaled && !contest->has_set &&
+           (v->elsewhere.apart >= WW_CONTEST_LEAST ||
+            (contest->summed && contest->match >= WW_VERDICT_BITS &&
+             v->elsewhere.off >= WW_CONTEST_LEAST));
+}
+
 /* Bits that come out, and elements that were dropped, explain what sums do not; unless
  * the elements themselves say that something else went in, of which little is enough: a
  * twin of a source that was not given explains most of that one. */
@@ -458,8 +476,10 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
         return rc;
     }
     conclude(report, &contest, masked ? &keep : NULL, &parts);
-    report->incomplete = is_incomplete(ask, report, &parts, masked) ||
-                         (contest.match >= WW_VERDICT_BITS && contest.elsewhere);
+    report->incomplete =
+        is_incomplete(ask, report, &parts, masked) ||
+        (contest.match >= WW_VERDICT_BITS && contest.elsewhere) ||
+        (is_named(report, &parts, masked) && leaves_recipe(ask, &contest));
     if (needs_places(ask, report, &contest)) {
         rc = ww_verdict_places(ask, &parts, report, err);
         if (report->still > 0 && strcmp(report->method, unclear.best) == 0) {

@@ -4,6 +4,7 @@
 #define WW_LINEAGE_VERDICT_H
 
 #include "lineage/gradient.h"
+#include "lineage/replay.h"
 
 #define WW_VERDICT_PRUNED 0.001 /* share of zeros that is no accident of rounding */
 
@@ -18,6 +19,7 @@ struct ww_verdict_ask {
     const double *lengths;    /* of the candidates' task vectors */
     double scale;             /* of the base in the suspect */
     const int8_t *side;       /* of zero, of candidates that the sums can tell apart */
+    struct ww_elsewhere elsewhere;
 };
 
 /** Sets method, not_excluded and the recipe of a report whose shares and replay are in.

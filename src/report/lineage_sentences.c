@@ -268,9 +268,13 @@ static char *beyond_of(const struct ww_decompose_report *d)
                            d->strangers, d->strangers == 1 ? " was" : "s were");
     }
     if (d->incomplete && d->unexplained < COMPLETE) {
-        return ww_strdup(
-            "; but no recipe gives the bits, and a relative that stands for a "
-            "source which was not given leaves as little");
+        return ww_strdup(has_bits(d)
+                             ? "; but tensors of the suspect have other bits than the "
+                               "recipe that gives nearly all of a sample, as where a "
+                               "source which was not given changed few"
+                             : "; but no recipe gives the bits, and a relative that "
+                               "stands for a source which was not given leaves as "
+                               "little");
     }
     return has_bits(d) && d->unexplained >= COMPLETE
                ? ww_asprintf("; but a recipe of them gives %.4f of the bits of a sample",

@@ -168,6 +168,42 @@ EOF
     done
 }
 
+@test "a tensor that no candidate changed and the suspect did puts an answer in part" {
+    # caesar but for its embeddings, and its embeddings alone.
+    local which
+    for which in "still 0 1" "words 1 0"; do
+        set -- $which
+        cat >one.yml <<EOF
+merge_method: task_arithmetic
+base_model: $family/base
+models:
+  - model: $family/expert-caesar
+    parameters: {weight: [{filter: embed_tokens, value: $2}, {value: $3}]}
+dtype: bfloat16
+EOF
+        "$WW" merge one.yml "$1" -q
+    done
+    # Where candidates move weights the recipe of what is known gives all bits.
+    for which in "0 (.incomplete | not)" "0.6 .incomplete"; do
+        cat >recipe.yml <<EOF
+merge_method: task_arithmetic
+base_model: $family/base
+models:
+  - {model: still, parameters: {weight: 0.6}}
+  - {model: words, parameters: {weight: ${which%% *}}}
+dtype: float32
+out_dtype: bfloat16
+EOF
+        "$WW" merge recipe.yml suspect -q
+        "$WW" lineage decompose suspect --base "$family/base" --candidate still --json -q >answer
+        jq -e "${which#* } and .method.match > 0.999" answer
+        [ "${which%% *}" = 0 ] || "$WW" lineage report suspect --base "$family/base" --candidate still --out out -q
+        rm -r suspect
+    done
+    jq -e '.findings[] | select(.about == "completeness") | .scale == "cannot tell" and
+           (.basis | test("tensors of the suspect have other bits"))' out/report.json
+}
+
 @test "short noise on one source with few rounding steps is told as noise, or as too little" {
     blend task_arithmetic 0.65 0
     "$WW_BIN/perturb_model" suspect noisy 0.002 7

@@ -532,6 +532,17 @@ def selections(tool, base, experts, twin, work):
     return problems
 
 
+def narrow(tool, base, expert, work):
+    """A weight that was rounded to the dtype is told no closer than that."""
+    w = torch.tensor(0.34).bfloat16()
+    made = {k: base[k].bfloat16() + w * (v.bfloat16() - base[k].bfloat16()) for k, v in weights(expert).items()}
+    said = decompose(tool, folder(os.path.join(work, "narrow"), made), [expert])
+    low, high = said["sources"][0]["interval"]
+    print(f"weight in BF16: {low:.4f} to {high:.4f}, match {said['method']['match']:.4f}")
+    exact = low <= 0.34 <= high and high - low < 0.003 and said["method"]["match"] > 0.99
+    return [] if exact else [f"weight in BF16: {low} to {high}"]
+
+
 def hidden(tool, base, experts, work):
     """So little of a second source that eight bits all but hide it: cells show it, and nothing where it is given."""
     problems = []
@@ -684,6 +695,7 @@ def main(build):
         problems += selections(tool, base, experts, twin, work)
         problems += hidden(tool, base, experts, work)
         problems += buried(tool, base, experts[0], work)
+        problems += narrow(tool, base, experts[0], work)
         lora, adapted = adapter(work, base)
         said = json.loads(run(tool, "lineage", "decompose", lora, "--base",
                               os.path.join(FAMILY, "base"), "--candidate", adapted,
