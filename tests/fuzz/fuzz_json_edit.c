@@ -15,7 +15,7 @@
 static bool is_edited(const char *key)
 {
     return strcmp(key, "replaced") == 0 || strcmp(key, "inserted") == 0 ||
-           strcmp(key, "per_layer") == 0;
+           strcmp(key, "per_layer") == 0 || strcmp(key, "of_layers") == 0;
 }
 
 /* The same member, where both have it: of the same type, and the same text. */
@@ -39,7 +39,8 @@ static void edit(const uint8_t *data, size_t size, const struct ww_json *old)
     struct ww_json_edit items[] = {
         {.key = "replaced", .value = "[1, 2]"},
         {.key = "inserted", .value = "7", .insert = true},
-        {.key = "per_layer", .per_layer = true},
+        {.key = "per_layer", .list = WW_LIST_BY_LAYER},
+        {.key = "of_layers", .list = WW_LIST_OF_LAYERS},
     };
     struct ww_json_edits edits = {.items = items,
                                   .n = WW_LEN(items),
