@@ -11,10 +11,9 @@ struct ww_replay {
     uint64_t left;  /* of those: the suspect is not the base */
     uint64_t would; /* of those: the rounded blend is not the base */
     uint64_t off;   /* of those: farther from the blend than any arithmetic rounds */
-    uint64_t
-        apart;     /* the same of the other elements: no source with a share moves them */
-    uint64_t read; /* elements compared */
-    double base;   /* of matrices: sums of B^2, S^2 and B x S */
+    uint64_t apart; /* the same of elements that no source with a share moves */
+    uint64_t read;  /* elements compared */
+    double base;    /* of matrices: sums of B^2, S^2 and B x S */
     double suspect;
     double both;
     double total;    /* sum of (S - B)^2 over all elements */

@@ -97,7 +97,7 @@ static bool is_needed(const struct looking *l, unsigned i, double left, double *
     l->side[i] = WW_SIDE_PLUS;
     *without = left_by(l, l->side, &fit);
     l->side[i] = WW_SIDE_MINUS;
-    return share<-WW_LINEAGE_LEAST && * without *(1 - l->helps)> left;
+    return -share > WW_LINEAGE_LEAST && left < *without * (1 - l->helps);
 }
 
 /* One after another, and those that others made needless out again. */

@@ -13,8 +13,7 @@ struct ww_as {
     const char *name;            /* of the member, for texts */
     const char *out_path;
     const struct ww_run_options *run;
-    const char *
-        *doubt; /* set where what the form says is not all: the rest of "adapter NAME" */
+    const char **doubt; /* set to what the form does not say; NULL: nothing */
 };
 
 /** The member's bytes are there and have their digests: make the form that is asked for.
