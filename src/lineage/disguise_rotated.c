@@ -42,6 +42,7 @@ struct rotated {
     struct ww_locked_turn below; /* or that */
     struct ww_depths depths;
     struct ww_rotation rotation;
+    bool still;             /* it is the identity: gains alone were moved */
     double *squares;        /* of the rotation's numbers */
     struct turned *tensors; /* as they are shown */
     uint32_t n;
@@ -103,14 +104,38 @@ static enum ww_err read_floats(const struct rotated *r, enum ww_dtype dtype, uin
     return rc;
 }
 
+/* Without a rotation a cell is the suspect's own, but for the gain of its column. */
+static enum ww_err read_cells(const struct rotated *r, const struct turned *t,
+                              uint64_t first, size_t n,
+                              const struct ww_disguise_pair *out, struct ww_error *err)
+{
+    const double *gains = t->on ? r->rotation.parts[t->of].gains : NULL;
+    const enum ww_err rc =
+        ww_disguise_cells(&r->inner, t->of, first, n, out->first, out->second, err);
+
+    for (size_t e = 0; e < n && gains && !rc; e++) {
+        const double gain = gains[(first + e) % t->rows.width];
+        const double low = out->first[e] / gain;
+        const double high = out->second[e] / gain;
+        out->first[e] = fmin(low, high);
+        out->second[e] = fmax(low, high);
+    }
+    return rc;
+}
+
 static enum ww_err read_rotated(void *payload, uint32_t tensor, uint64_t first, size_t n,
                                 const struct ww_disguise_pair *out, struct ww_error *err)
 {
     const struct rotated *r = payload;
     const struct turned *t = &r->tensors[tensor];
-    uint8_t *bytes = ww_calloc(n + 1, sizeof(double));
-    enum ww_err rc = bytes ? WW_OK : WW_FAIL_MEMORY(err, "a rotated suspect");
+    uint8_t *bytes = NULL;
+    enum ww_err rc = WW_OK;
 
+    if (out->cells) {
+        return read_cells(r, t, first, n, out, err);
+    }
+    bytes = ww_calloc(n + 1, sizeof(double));
+    rc = bytes ? WW_OK : WW_FAIL_MEMORY(err, "a rotated suspect");
     if (!rc && t->on) {
         rc = read_floats(r, WW_DTYPE_F32, t->at, first, n, bytes, out->first, err);
         rc = rc ? rc : read_floats(r, STEPS, t->steps, first, n, bytes, out->second, err);
@@ -196,6 +221,22 @@ static enum ww_err read_rows(const struct rotated *r, const struct turned *t,
     return rc;
 }
 
+static void turn_rows(const struct rotated *r, size_t n, const double *rows,
+                      const double *steps, double *back, double *spread)
+{
+    const size_t width = r->rotation.n;
+
+    if (r->still) {
+        memcpy(back, rows, n * width * sizeof(*back));
+        memcpy(spread, steps, n * width * sizeof(*spread));
+        return;
+    }
+    ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, n, width, width, 1, rows, width, r->rotation.r,
+               width, 0, back, width);
+    ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, n, width, width, 1, steps, width, r->squares,
+               width, 0, spread, width);
+}
+
 static enum ww_err turn_back(const struct rotated *r, const struct turned *t,
                              const struct room *room, struct ww_error *err)
 {
@@ -216,10 +257,7 @@ static enum ww_err turn_back(const struct rotated *r, const struct turned *t,
             break;
         }
         square_steps(room->rows, steps, n * width, dtype);
-        ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, n, width, width, 1, room->rows, width,
-                   r->rotation.r, width, 0, back, width);
-        ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, n, width, width, 1, steps, width, r->squares,
-                   width, 0, spread, width);
+        turn_rows(r, n, room->rows, steps, back, spread);
         for (size_t i = 0; i < n * width; i++) {
             const double gain = gains ? gains[i % width] : 1;
             back[i] /= gain;
@@ -397,8 +435,10 @@ static enum ww_err take(struct rotated *r, struct ww_disguise *out, struct ww_er
                                                                                : NULL,
                                 .undone = text,
                                 .read = read_rotated,
+                                .cells = r->still && r->inner.cells,
+                                .searched = r->still && r->inner.searched,
                                 .shows = SHOWS,
-                                .off = OFF,
+                                .off = r->still ? 0 : OFF,
                                 .unchanged = unchanged,
                                 .free = free_rotated,
                                 .payload = r};
@@ -431,7 +471,11 @@ enum ww_err ww_disguise_rotated(struct ww_model *const *models, unsigned n_model
     if (!rc && !r->rotation.r && !r->inner.read) {
         rc = look_elsewhere(r, models[WW_FAMILY_BASE], err);
     }
-    if (!rc && r->rotation.r) {
+    if (!rc && r->rotation.r && r->inner.folded) {
+        rc = ww_rotated_still(models, n_models, &r->rotation, &r->still, err);
+        related = r->still;
+    }
+    if (!rc && r->rotation.r && !related) {
         rc = ww_rotated_fit(models, n_models, &r->depths, &r->rotation, &related, err);
     }
     if (!rc && r->rotation.r && !related) {

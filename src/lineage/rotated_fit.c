@@ -21,6 +21,9 @@
 #define ROWS_OF 64      /* rows that are looked at, in widths of the stream */
 #define RIDGE 1e-9      /* of the mean square, so that models alike have shares too */
 #define LEAST_GAIN 1e-4 /* of the largest: nothing can be divided by less */
+#define AS_NEAR                                                                          \
+    2.0 /* times as far from the base, squared, as when turned back: what                \
+           a rotation takes up of task vectors is less */
 
 struct fit {
     struct ww_model *const *models;
@@ -35,7 +38,8 @@ struct fit {
     double *rows;       /* [n_models + 1][WW_ROTATED_ROWS][width] */
     uint8_t *bytes;     /* as many doubles as a model's rows have */
     double *products;   /* [k + 1][k + 1] of what the suspect moved by and the sources */
-    double *sum;        /* [width][width]: sum x' t^T */
+    double *sum;        /* [width][width]: sum x' t^T; or three sums of columns */
+    double apart;       /* squared distance from the base, in its squared length */
     double share[WW_LINEAGE_MAX_SOURCES];
 };
 
@@ -137,25 +141,51 @@ static void add_products(struct fit *f, const double *gains, size_t n, double *l
     }
 }
 
+/* Rows of base + sum s_i (source_i - base), without gains. */
+static double *target_of(const struct fit *f, size_t n)
+{
+    const size_t all = n * f->rotation->n;
+    const double *base = rows_of(f, WW_FAMILY_BASE);
+    double *target = rows_of(f, f->n_models);
+
+    memcpy(target, base, all * sizeof(*target));
+    for (unsigned s = 0; s < f->k; s++) {
+        const double *source = rows_of(f, WW_FAMILY_SOURCES + s);
+        for (size_t i = 0; i < all; i++) {
+            target[i] += f->share[s] * (source[i] - base[i]);
+        }
+    }
+    return target;
+}
+
 /* sum x' t^T */
 static void add_turned(struct fit *f, const double *gains, size_t n, double *like)
 {
     const size_t width = f->rotation->n;
-    const double *base = rows_of(f, WW_FAMILY_BASE);
-    double *target = rows_of(f, f->n_models);
+    double *target = target_of(f, n);
     const double w = weight(rows_of(f, WW_FAMILY_SUSPECT), n * width);
 
     (void)like;
-    memcpy(target, base, n * width * sizeof(*target));
-    for (unsigned s = 0; s < f->k; s++) {
-        const double *source = rows_of(f, WW_FAMILY_SOURCES + s);
-        for (size_t i = 0; i < n * width; i++) {
-            target[i] += f->share[s] * (source[i] - base[i]);
-        }
-    }
     fold(target, gains, n, width);
     ww_la_gemm(WW_LA_TRANSPOSED, WW_LA_PLAIN, width, width, n, w,
                rows_of(f, WW_FAMILY_SUSPECT), width, target, width, 1, f->sum, width);
+}
+
+/* Of each column x . t, t . t and x . x. */
+static void add_columns(struct fit *f, const double *gains, size_t n, double *like)
+{
+    const size_t width = f->rotation->n;
+    const double *x = rows_of(f, WW_FAMILY_SUSPECT);
+    const double *target = target_of(f, n);
+    const double w = weight(x, n * width);
+
+    (void)gains;
+    for (size_t i = 0; i < n * width; i++) {
+        f->sum[i % width] += w * x[i] * target[i];
+        f->sum[width + i % width] += w * target[i] * target[i];
+        f->sum[2 * width + i % width] += w * x[i] * x[i];
+    }
+    like[0] += (double)n;
 }
 
 static enum ww_err read_tensor(struct fit *f, uint32_t t, piece_fn piece, double *like,
@@ -220,6 +250,18 @@ static enum ww_err solve_shares(struct fit *f, double *moved, struct ww_error *e
     return rc;
 }
 
+static void leave_out_least(double *gains, size_t n)
+{
+    double most = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        most = fmax(most, fabs(gains[i]));
+    }
+    for (size_t i = 0; i < n; i++) {
+        gains[i] = fabs(gains[i]) > LEAST_GAIN * most ? gains[i] : 1;
+    }
+}
+
 /* Gains of the sum, in place of the base's. */
 static enum ww_err sum_gains(struct fit *f, uint32_t t, struct ww_error *err)
 {
@@ -227,7 +269,6 @@ static enum ww_err sum_gains(struct fit *f, uint32_t t, struct ww_error *err)
     const double plus = f->rotation->parts[t].plus_one ? 1 : 0;
     double *gains = f->rotation->gains[t];
     double *one = f->rows;
-    double most = 0;
     enum ww_err rc = WW_OK;
 
     memset(gains, 0, n * sizeof(*gains));
@@ -242,11 +283,55 @@ static enum ww_err sum_gains(struct fit *f, uint32_t t, struct ww_error *err)
             gains[i] += share * (one[i] + plus);
         }
     }
-    for (size_t i = 0; i < n; i++) {
-        most = fmax(most, fabs(gains[i]));
+    leave_out_least(gains, n);
+    return rc;
+}
+
+/* Columns of so many rows tell by which factors gains are off, relative to those, with an
+ * error. As far as they differ by more than their errors they are believed. */
+static void bring_nearer(const struct fit *f, double rows, double *gains)
+{
+    const size_t width = f->rotation->n;
+    double *off = f->sum;
+    double *error = f->sum + width;
+    double squares = 0;
+    double errors = 0;
+
+    for (size_t c = 0; c < width; c++) {
+        const double xt = f->sum[c];
+        const double tt = f->sum[width + c];
+        const double left = tt > 0 ? f->sum[2 * width + c] - xt * xt / tt : 0;
+        const double size = tt * gains[c] * gains[c];
+        const bool told = size > 0 && rows > 1;
+        off[c] = told ? xt / tt / gains[c] - 1 : 0;
+        error[c] = told ? fmax(left, 0) / size / (rows - 1) : 0;
+        squares += off[c] * off[c];
+        errors += error[c];
     }
-    for (size_t i = 0; i < n; i++) {
-        gains[i] = fabs(gains[i]) > LEAST_GAIN * most ? gains[i] : 1;
+    const double spread = fmax(squares - errors, 0) / (double)width;
+    for (size_t c = 0; c < width && spread > 0; c++) {
+        gains[c] *= 1 + off[c] * spread / (spread + error[c]);
+    }
+}
+
+/* Gains that bring what reads a norm nearest to the sum's. Its own were rounded, and a
+ * gain that is a rounding off is a column that points along the base's. */
+static enum ww_err nearest_gains(struct fit *f, uint32_t t, struct ww_error *err)
+{
+    const size_t width = f->rotation->n;
+    double *gains = f->rotation->gains[t];
+    double like[3] = {0};
+    enum ww_err rc = WW_OK;
+
+    memset(f->sum, 0, 3 * width * sizeof(*f->sum));
+    for (uint32_t u = 0; u < f->rotation->n_tensors && !rc; u++) {
+        if (f->use[u] && f->rotation->parts[u].gains == gains) {
+            rc = read_tensor(f, u, add_columns, like, err);
+        }
+    }
+    if (!rc) {
+        bring_nearer(f, like[0], gains);
+        leave_out_least(gains, width);
     }
     return rc;
 }
@@ -264,9 +349,9 @@ static enum ww_err each_tensor(struct fit *f, piece_fn piece, struct ww_error *e
     return rc;
 }
 
-static enum ww_err turn(struct fit *f, double *moved, struct ww_error *err)
+/* Shares by the rows turned back, and gains by the shares. */
+static enum ww_err share(struct fit *f, bool nearest, double *moved, struct ww_error *err)
 {
-    const size_t width = f->rotation->n;
     enum ww_err rc = WW_OK;
 
     memset(f->products, 0, (size_t)(f->k + 1) * (f->k + 1) * sizeof(*f->products));
@@ -275,8 +360,17 @@ static enum ww_err turn(struct fit *f, double *moved, struct ww_error *err)
     for (uint32_t t = 0; t < f->rotation->n_tensors && !rc; t++) {
         if (f->use[t] && f->rotation->parts[t].is_gain) {
             rc = sum_gains(f, t, err);
+            rc = rc || !nearest ? rc : nearest_gains(f, t, err);
         }
     }
+    return rc;
+}
+
+static enum ww_err turn(struct fit *f, double *moved, struct ww_error *err)
+{
+    const size_t width = f->rotation->n;
+    enum ww_err rc = share(f, false, moved, err);
+
     if (rc) {
         return rc;
     }
@@ -316,6 +410,8 @@ static enum ww_err choose(struct fit *f, bool *related, struct ww_error *err)
     const struct ww_model *model = f->models[WW_FAMILY_SUSPECT];
     uint64_t all = 0;
     uint64_t along = 0;
+    double apart = 0;
+    double size = 0;
     enum ww_err rc = WW_OK;
 
     for (uint32_t t = 0; t < f->rotation->n_tensors && !rc; t++) {
@@ -331,7 +427,10 @@ static enum ww_err choose(struct fit *f, bool *related, struct ww_error *err)
         rc = read_tensor(f, t, add_products, like, err);
         f->use[t] = like[0] >= ALONG * sqrt(like[1]) * sqrt(like[2]);
         along += f->use[t] ? model->tensors[t].n_elements : 0;
+        apart += like[1] + like[2] - 2 * like[0];
+        size += like[2];
     }
+    f->apart = size > 0 ? apart / size : 0;
     *related = (double)along >= MOST * (double)all;
     return rc;
 }
@@ -346,22 +445,38 @@ static enum ww_err take_room(struct fit *f, struct ww_error *err)
     f->rows = ww_calloc(rows * (f->n_models + 1), sizeof(*f->rows));
     f->bytes = ww_calloc(rows, sizeof(double));
     f->products = ww_calloc((size_t)(f->k + 1) * (f->k + 1), sizeof(*f->products));
-    f->sum = ww_calloc(width * width, sizeof(*f->sum));
+    f->sum = ww_calloc(width * (width + 3), sizeof(*f->sum));
     return f->at && f->use && f->rows && f->bytes && f->products && f->sum
                ? WW_OK
                : WW_FAIL_MEMORY(err, "a rotated suspect");
+}
+
+static struct fit fit_of(struct ww_model *const *models, unsigned n_models,
+                         const struct ww_depths *depths, struct ww_rotation *rotation)
+{
+    return (struct fit){.models = models,
+                        .n_models = n_models,
+                        .k = n_models - WW_FAMILY_SOURCES,
+                        .depths = depths,
+                        .rotation = rotation,
+                        .every = 1};
+}
+
+static void release(struct fit *f)
+{
+    ww_free(f->at);
+    ww_free(f->use);
+    ww_free(f->rows);
+    ww_free(f->bytes);
+    ww_free(f->products);
+    ww_free(f->sum);
 }
 
 enum ww_err ww_rotated_fit(struct ww_model *const *models, unsigned n_models,
                            const struct ww_depths *depths, struct ww_rotation *rotation,
                            bool *related, struct ww_error *err)
 {
-    struct fit f = {.models = models,
-                    .n_models = n_models,
-                    .k = n_models - WW_FAMILY_SOURCES,
-                    .depths = depths,
-                    .rotation = rotation,
-                    .every = 1};
+    struct fit f = fit_of(models, n_models, depths, rotation);
     double moved = INFINITY;
     enum ww_err rc = take_room(&f, err);
 
@@ -372,11 +487,57 @@ enum ww_err ww_rotated_fit(struct ww_model *const *models, unsigned n_models,
     for (int i = 0; i < TURNS && *related && moved > STANDS && !rc; i++) {
         rc = turn(&f, &moved, err);
     }
-    ww_free(f.at);
-    ww_free(f.use);
-    ww_free(f.rows);
-    ww_free(f.bytes);
-    ww_free(f.products);
-    ww_free(f.sum);
+    release(&f);
+    return rc;
+}
+
+static void set_identity(double *r, size_t n)
+{
+    memset(r, 0, n * n * sizeof(*r));
+    for (size_t i = 0; i < n; i++) {
+        r[i * n + i] = 1;
+    }
+}
+
+/* Is the stream the base's as it is, beside what a rotation would make of it? */
+static enum ww_err choose_still(struct fit *f, const double *turned, bool *still,
+                                struct ww_error *err)
+{
+    const size_t n = f->rotation->n;
+    double apart = 0;
+    bool related = false;
+    enum ww_err rc = choose(f, &related, err);
+
+    apart = f->apart;
+    set_identity(f->rotation->r, n);
+    rc = rc ? rc : choose(f, still, err);
+    *still = *still && (!related || f->apart <= AS_NEAR * apart);
+    if (!*still) {
+        memcpy(f->rotation->r, turned, n * n * sizeof(*turned));
+    }
+    return rc;
+}
+
+enum ww_err ww_rotated_still(struct ww_model *const *models, unsigned n_models,
+                             struct ww_rotation *rotation, bool *still,
+                             struct ww_error *err)
+{
+    const struct ww_depths none = {0};
+    const size_t square = rotation->n * rotation->n;
+    struct fit f = fit_of(models, n_models, &none, rotation);
+    double *turned = ww_calloc(square, sizeof(*turned));
+    double moved = INFINITY;
+    enum ww_err rc = turned ? take_room(&f, err) : WW_FAIL_MEMORY(err, "a rotation");
+
+    *still = false;
+    if (!rc) {
+        memcpy(turned, rotation->r, square * sizeof(*turned));
+        rc = choose_still(&f, turned, still, err);
+    }
+    for (int i = 0; i < TURNS && *still && moved > STANDS && !rc; i++) {
+        rc = share(&f, true, &moved, err);
+    }
+    ww_free(turned);
+    release(&f);
     return rc;
 }

@@ -22,7 +22,6 @@
 #define OF_ROUNDING 0.1 /* so much of what rounding leaves is seen beside it */
 /* The same where weights were rounded once more: the most that quantisers left beside the
  * cells of their values was a half of it. */
-#define IN_CELLS 0.01
 #define ROUNDINGS 3 /* as many times what rounding leaves may be more of it */
 #define BURIED                                                                           \
     0.2 /* of the difference at most beside rounding: too little to tell it by */
@@ -172,7 +171,7 @@ static double twin_shows(const struct ww_verdict_ask *v,
     const double shows = v->family->disguise.shows;
 
     if (v->family->disguise.cells) {
-        return IN_CELLS;
+        return WW_VERDICT_LITTLE;
     }
     return shows > 0
                ? fmin(WW_LINEAGE_ELSEWHERE, fmax(shows, ROUNDINGS * (1 - r->r2_ceiling)))
@@ -420,6 +419,16 @@ static bool needs_cells(const struct ww_verdict_ask *v,
            r->unexplained > OF_A_TWIN;
 }
 
+/* Is an answer whole so far, of weights that were undone by an estimate? A part of that
+ * estimate's error is what a relative leaves as well. */
+static bool needs_directions(const struct ww_verdict_ask *v,
+                             const struct ww_decompose_report *r)
+{
+    return v->family->disguise.shows > 0 && !v->family->disguise.cells &&
+           !r->incomplete && count_included(r) > 0 && r->n_ranks == 0 && r->still == 0 &&
+           !r->has_noise && r->unexplained > OF_A_TWIN;
+}
+
 /* What a relative leaves without being told, where bits are not the merge's own. */
 static double unseen(const struct ww_verdict_ask *v, const struct ww_decompose_report *r)
 {
@@ -494,6 +503,9 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
     }
     if (!rc && needs_cells(ask, report)) {
         rc = ww_verdict_outside(ask, report, err);
+    }
+    if (!rc && needs_directions(ask, report)) {
+        rc = ww_verdict_directions(ask, report, err);
     }
     report->unseen = unseen(ask, report);
     return rc;

@@ -11,6 +11,9 @@
 #define WW_VERDICT_BITS 0.99     /* match that names a method */
 #define WW_VERDICT_AS_GOOD 0.002 /* matches that differ by less are equal */
 #define WW_VERDICT_NEARLY 0.9    /* match that names it where a number is a little off */
+#define WW_VERDICT_LITTLE                                                                \
+    0.01 /* unexplained that may be a source's twin where little                         \
+            says how much rounding leaves */
 #define WW_VERDICT_CEILING                                                               \
     0.99 /* r2 over its ceiling that leaves nothing unexplained                          \
           */
@@ -57,5 +60,11 @@ enum ww_err ww_verdict_noise(const struct ww_verdict_ask *v,
 enum ww_err ww_verdict_outside(const struct ww_verdict_ask *v,
                                struct ww_decompose_report *r,
                                struct ww_error *err) WW_MUST_USE;
+/** Of weights that were undone by an estimate, with noise or rounding in them: sets
+ *  incomplete where what is left has directions, or where more may hide in it than a
+ * third of the least share. */
+enum ww_err ww_verdict_directions(const struct ww_verdict_ask *v,
+                                  struct ww_decompose_report *r,
+                                  struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -409,7 +409,8 @@ def decompose(tool, path, candidates):
 
 
 # Of these the first expert is also left out, and a relative of it given.
-TWINS = ("Q8_0", "Q4_1", "fp8-tensor", "int8", "Q4_0 of a lock", "fp8-blocks of a lock", "scaled neurons", "rotated stream of a lock")
+TWINS = ("Q8_0", "Q4_1", "fp8-tensor", "int8", "Q4_0 of a lock", "fp8-blocks of a lock", "scaled neurons", "rotated stream of a lock",
+         "int8 of these", "noise on a lock")
 
 
 def check_twin(tool, case, candidates):

@@ -13,6 +13,7 @@
 #define WIDTH 4
 #define ROWS 300 /* of each matrix: more than one piece */
 #define SHARE 0.6
+#define GROWN 1.02 /* times as long as its gain says is a column that was not turned */
 
 /* Three tensors one behind another: gains, reader [ROWS][WIDTH], writer [WIDTH][ROWS]. */
 enum { GAINS, READER, WRITER, TENSORS };
@@ -87,7 +88,7 @@ static float draw(uint64_t *seed)
     return (float)(fx_random(seed) % 10001) / 10000.0F - 0.5F;
 }
 
-static void make(struct family *f, bool relative)
+static void make(struct family *f, bool relative, double angle)
 {
     float sum[ALL];
     double gains[WIDTH];
@@ -100,9 +101,9 @@ static void make(struct family *f, bool relative)
         f->of[2][i] = base + moved;
         sum[i] = relative ? base + (float)SHARE * moved : draw(&seed);
     }
-    rotation_by(0.7, f->turn);
+    rotation_by(angle, f->turn);
     for (size_t i = 0; i < WIDTH; i++) {
-        gains[i] = (double)sum[i];
+        gains[i] = (double)sum[i] * (angle == 0 && i == 1 ? GROWN : 1);
         f->of[0][i] = 1;
         f->base_gains[i] = (double)f->of[1][i];
     }
@@ -143,7 +144,7 @@ static void rotation_and_gains_of_a_sum_are_found(void **state)
     bool related = false;
     (void)state;
 
-    make(f, true);
+    make(f, true, 0.7);
     start(f);
     OK(ww_rotated_fit(f->models, 3, &in_place, &f->rotation, &related, &err));
     assert_true(related);
@@ -166,10 +167,55 @@ static void a_stranger_is_none(void **state)
     bool related = true;
     (void)state;
 
-    make(f, false);
+    make(f, false, 0.7);
     start(f);
     OK(ww_rotated_fit(f->models, 3, &in_place, &f->rotation, &related, &err));
     assert_false(related);
+    end(f);
+    test_free(f);
+}
+
+/* A gain that was rounded is told by its column. */
+static void a_stream_that_was_not_turned_stays(void **state)
+{
+    struct family *f = test_calloc(1, sizeof(*f));
+    struct ww_error err = {0};
+    bool still = false;
+    (void)state;
+
+    make(f, true, 0);
+    start(f);
+    rotation_by(0.01, f->r);
+    OK(ww_rotated_still(f->models, 3, &f->rotation, &still, &err));
+    assert_true(still);
+    for (size_t i = 0; i < WIDTH * WIDTH; i++) {
+        assert_true(f->r[i] == (i % (WIDTH + 1) == 0));
+    }
+    for (size_t i = 0; i < WIDTH; i++) {
+        const double base = (double)f->of[1][i];
+        const double moved = (double)f->of[2][i] - base;
+        const double grown = i == 1 ? GROWN : 1;
+        assert_true(fabs(f->base_gains[i] / grown - base - SHARE * moved) < 1e-5);
+    }
+    end(f);
+    test_free(f);
+}
+
+static void a_stream_that_was_turned_is_not_still(void **state)
+{
+    struct family *f = test_calloc(1, sizeof(*f));
+    struct ww_error err = {0};
+    bool still = true;
+    (void)state;
+
+    make(f, true, 0.3);
+    start(f);
+    rotation_by(0.3, f->r);
+    OK(ww_rotated_still(f->models, 3, &f->rotation, &still, &err));
+    assert_false(still);
+    for (size_t i = 0; i < WIDTH * WIDTH; i++) {
+        assert_true(f->r[i] == f->turn[i]);
+    }
     end(f);
     test_free(f);
 }
@@ -179,6 +225,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rotation_and_gains_of_a_sum_are_found),
         cmocka_unit_test(a_stranger_is_none),
+        cmocka_unit_test(a_stream_that_was_not_turned_stays),
+        cmocka_unit_test(a_stream_that_was_turned_is_not_still),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
