@@ -169,6 +169,8 @@ static void layer_range_beside_a_whole_model_is_all_of_it(void **state)
     (void)state;
     PM_OK("merge_method: linear\nparameters: {weight: 1}\nmodels:\n"
           "- {model: m0, layer_range: [0, 3]}\n- {model: m1, layer_range: [0, 3]}\n");
+    pm_free(pm);
+    pm = pm_new();
     PM_FAILS("merge_method: linear\nparameters: {weight: 1}\nmodels:\n"
              "- {model: m0, layer_range: [0, 3]}\n- {model: m1, layer_range: [0, 2]}\n",
              WW_E_RECIPE, "layer_range is not all of the 3 layers of 'm1'");
