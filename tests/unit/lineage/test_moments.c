@@ -48,9 +48,9 @@ struct plain {
     uint64_t pruned;
 };
 
-/* By docs/lineage.md: the step is that of the largest among base and sources that decide,
- * a task vector of eight of them carries a share, a longer step of a block decides the
- * bin. */
+/* By docs/lineage-method.md the step is that of the largest among base and sources that
+ * decide, a task vector of eight of them carries a share, a longer step of a block
+ * decides the bin. */
 static void add_plainly(struct plain *p, const double *v, unsigned k, const bool *decides,
                         double block, bool has_steps, enum ww_dtype dtype)
 {
