@@ -132,10 +132,12 @@ static enum ww_err not_found(const struct search *s, const char *inner,
             "descriptor for it",
             word, inner ? inner : "");
     }
-    return WW_FAIL(err, WW_E_ARCH,
-                   "%s '%s' is not supported%s%s%s: write a descriptor for it",
+    return WW_FAIL(err, WW_E_ARCH, "%s '%s' %s%s%s%s: %s",
                    s->id ? "descriptor" : "model_type", word,
-                   near ? " (nearest known: '" : "", near ? near : "", near ? "')" : "");
+                   s->id ? "is not known" : "is not supported",
+                   near ? " (nearest known: '" : "", near ? near : "", near ? "')" : "",
+                   s->id ? "expected a built-in one, or a file of a folder of yours"
+                         : "write a descriptor for it");
 }
 
 /* What rules a model out whatever its family. */

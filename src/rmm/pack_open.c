@@ -258,8 +258,9 @@ enum ww_err ww_pack_member_find(const struct ww_pack_file *f, const char *name,
     nearest = names ? ww_str_nearest(name, names, n) : NULL;
     ww_free(names);
     return WW_FAIL(err, WW_E_NOTFOUND, "package '%s' has no member '%s'%s%s%s", f->path,
-                   name, nearest ? "; is '" : "", nearest ? nearest : "",
-                   nearest ? "' meant?" : "");
+                   name,
+                   nearest ? "; is '" : "; 'weightward rmm list' names those it has",
+                   nearest ? nearest : "", nearest ? "' meant?" : "");
 }
 
 enum ww_err ww_pack_check_version(const struct ww_pack_file *f, uint64_t least,

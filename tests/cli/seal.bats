@@ -136,7 +136,7 @@ make_sealed() {
     refused 5 "signing key" "$WW" lock model out --level sealed --to me.pub
     refused 5 "give its .pub file" "$WW" lock model out --level sealed --to alice.key
     refused 2 "no one is named" "$WW" lock model out --level sealed </dev/null
-    refused 2 "takes no --key" "$WW" lock model out --level sealed --to alice.pub --key lock
+    refused 2 "without --key" "$WW" lock model out --level sealed --to alice.pub --key lock
     refused 2 "cannot be resumed" "$WW" lock model out --level sealed --to alice.pub --resume
     refused 2 "are the same" "$WW" lock model out --level sealed --to alice.pub --to alice.pub
     refused 2 "level takes exact, dense or sealed, not 'best'" "$WW" lock model out --level best --key lock

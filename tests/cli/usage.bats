@@ -41,6 +41,19 @@ load helper
     refused 2 "level" "$WW" lock a b --key k --level firm
     refused 2 "lock: --threads: invalid numeric value 'two'" "$WW" lock a b --threads two
     refused 2 "rmm: --budget: invalid numeric value '2k'" "$WW" rmm pack p a=b --budget 2k
+    refused 2 "--seed may not be negative" "$WW" merge recipe.yml out --seed=-1
+    refused 2 "--threads takes 1 to 256.*not -3" "$WW" lock a b --key k --threads=-3
+    refused 2 "encrypts for --to PUB, without --key" "$WW" lock a b --level sealed --key k
+    refused 6 "'llam' is not known .*'llama'.*: expected a built-in one" "$WW" inspect "$AMBER" --check --descriptor llam
+}
+
+@test "what would ask a policy does not go by in silence" {
+    local option
+    for option in policy policy-state as request approval purpose decision; do
+        refused 2 "--$option alone asks no policy: give --policy-root ROOT" "$WW" extract "$AMBER" "$AMBER" out \
+            --rank 4 "--$option" file
+    done
+    [ ! -e out ]
 }
 
 @test "an error with --json is one object on stdout" {

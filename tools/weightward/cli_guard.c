@@ -87,6 +87,29 @@ static void record_refusal(const struct cli_guard *guard, const struct cli_commo
     free(path);
 }
 
+/* The first option that asks for policies where none would be asked; NULL: none is. */
+static const char *idle_option(const struct cli_guard *guard)
+{
+    const struct {
+        bool given;
+        const char *name;
+    } options[] = {
+        {guard->policies, "policy"},
+        {guard->state, "policy-state"},
+        {guard->as, "as"},
+        {guard->request, "request"},
+        {guard->approvals, "approval"},
+        {guard->purpose, "purpose"},
+        {guard->decision, "decision"},
+    };
+    for (size_t i = 0; i < sizeof options / sizeof *options && !guard->roots; i++) {
+        if (options[i].given) {
+            return options[i].name;
+        }
+    }
+    return NULL;
+}
+
 enum ww_err cli_guard_ask(const struct cli_guard *guard, const struct cli_common *common,
                           const struct ww_policy_ask *given, const char *out,
                           struct ww_signkey *sign, struct cli_verdict *verdict,
@@ -103,8 +126,15 @@ enum ww_err cli_guard_ask(const struct cli_guard *guard, const struct cli_common
         .approvals = (const char *const *)guard->approvals,
         .n_approvals = cli_count(guard->approvals),
     };
+    const char *idle = idle_option(guard);
     enum ww_err rc = WW_OK;
     memset(verdict, 0, sizeof *verdict);
+    if (idle) {
+        err->code = WW_E_USAGE;
+        snprintf(err->text, sizeof err->text,
+                 "--%s alone asks no policy: give --policy-root ROOT as well", idle);
+        return WW_E_USAGE;
+    }
     if (guard->as) {
         rc = cli_signkey(guard->as, &guard->as_passphrase, &verdict->own_key, err);
         if (rc) {

@@ -183,6 +183,29 @@ static bool is_sealed(const struct lock *opt, const char *model)
                           : opt->level && strcmp(opt->level, "sealed") == 0;
 }
 
+/* A sealed model is encrypted, and nothing in it moves. */
+static int check_sealed(const struct lock *opt, const char *verb)
+{
+    const struct cli_rule rules[] = {
+        {opt->key.path && opt->unlocking, "the model is sealed: --open-with KEY opens "
+                                          "it, --key LOCKKEY is of locked ones"},
+        {opt->key.path, "level sealed encrypts for --to PUB, without --key"},
+        {opt->scale || opt->no_scale, "--scale and --no-scale go with locks, not with "
+                                      "level sealed"},
+        {opt->base, "--base goes with locks, not with level sealed"},
+        {opt->descriptor || opt->descriptor_dir,
+         "--descriptor and --descriptor-dir go with locks, not with level sealed"},
+        {opt->anchor, "--anchor goes with locks, not with level sealed"},
+        {opt->recipient || opt->ledger || opt->mend,
+         "--for, --ledger and --mend-ledger go with locks, not with level sealed"},
+        {opt->condition != 0, "--condition needs --level dense"},
+        {opt->weights_only, "--weights-only goes with locks, not with level sealed"},
+        {opt->signing.certificate && !opt->signing.path,
+         "--certificate needs --sign KEY"},
+    };
+    return cli_rules(verb, rules, sizeof rules / sizeof *rules);
+}
+
 static int run_sealed(const struct lock *opt, const char *verb, const char *const *args)
 {
     struct ww_signer signer = {0};
@@ -193,20 +216,13 @@ static int run_sealed(const struct lock *opt, const char *verb, const char *cons
                             .file = opt->file,
                             .resume = opt->resume != 0,
                             .no_lineage = opt->no_lineage != 0};
-    if (opt->key.path || opt->scale || opt->no_scale || opt->base || opt->descriptor ||
-        opt->descriptor_dir || opt->anchor || opt->recipient || opt->ledger ||
-        opt->mend || opt->condition != 0 || opt->weights_only) {
-        return cli_usage(
-            verb, "a sealed model takes no --key, --scale, --base, --anchor, --for, "
-                  "--descriptor or --weights-only");
-    }
-    if (opt->signing.certificate && !opt->signing.path) {
-        return cli_usage(verb, "--certificate needs --sign KEY");
+    int status = check_sealed(opt, verb);
+    if (status) {
+        return status;
     }
     struct cli_verdict verdict = {0};
     struct ww_error err = {0};
     enum ww_err rc = WW_OK;
-    int status = 0;
     rc = cli_signing_open(&opt->signing, &signer, &use, &err);
     seal.signer = use;
     if (rc == WW_OK) {

@@ -246,8 +246,8 @@ static int check_usage(const struct merge *opt, const char *const *args)
         {sampled && !opt->rederive, "--sample goes with --rederive"},
         {opt->sample == 0, "--sample is a number of tensors from 1; leave it away to "
                            "compute all of them"},
-        {(sampled && opt->sample < 0) || (seeded && opt->seed < 0),
-         "a number may not be negative"},
+        {sampled && opt->sample < 0, "--sample may not be negative"},
+        {seeded && opt->seed < 0, "--seed may not be negative"},
         {opt->shard_size && read_size(opt->shard_size) == 0,
          "--shard-size is a number of bytes, with K, M, G or B behind it if you like"},
         {opt->part && !read_part(opt->part, &part, &of),

@@ -166,9 +166,15 @@ int cli_run_options(const struct cli_common *common, struct ww_run_options *run)
     if (!always && !never && strcmp(when, "auto") != 0) {
         return cli_choice(NULL, "--progress", "auto, always or never", when);
     }
-    if (common->threads < 0 || common->threads > 256 || common->memory_mib < 0) {
-        return cli_usage(NULL, "--threads takes 1 to 256, or 0 for one for each CPU; "
-                               "--memory takes a number of MiB");
+    if (common->threads < 0 || common->threads > 256) {
+        return cli_wrong_use(NULL,
+                             "--threads takes 1 to 256, or 0 for one for each CPU, "
+                             "not %d",
+                             common->threads);
+    }
+    if (common->memory_mib < 0) {
+        return cli_wrong_use(NULL, "--memory takes a number of MiB, not %d",
+                             common->memory_mib);
     }
     bool show = always || (!never && !common->quiet && isatty(STDERR_FILENO));
     line.always = always;
