@@ -1,10 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Errors: one code list, one caller-owned record.
+ * Errors: one code list, one caller-owned record; and what holds in all headers.
  *
  * Every function that can fail returns `enum ww_err` (0 is success) and takes a
  * `struct ww_error *` as its last argument, which may be NULL. Callers branch on the
  * class of a code, people read the text. Codes are fixed and never reused.
+ *
+ * Arguments come in this order: what is read, what is written, options, report, error. No
+ * pointer is NULL unless its description says so. What is passed in is borrowed for the
+ * call. `struct X **out` gives an object, which X's function of free or close takes back;
+ * `char **` gives text for ww_string_free. A report is a struct of the caller's, which
+ * need not be zeroed: it is filled on success and failure, and emptied by its release
+ * function. Option structs of zeros are the defaults, but where a field says otherwise.
+ * Shapes are as stored, row-major; digests and ids in char arrays are lower-case hex, and
+ * shares of 1 are all.
  */
 #ifndef WEIGHTWARD_ERROR_H
 #define WEIGHTWARD_ERROR_H
@@ -116,7 +125,11 @@ struct ww_error {
     char text[WW_ERROR_TEXT_BYTES]; /* one line, no secret, no control character */
 };
 
-/** Reset a record, so that it can be used again. */
+/** Free text that a function of the library gave. NULL is fine, as for all that free or
+ * close an object; release functions take a struct that was filled or zeroed. */
+WW_API void ww_string_free(char *s);
+
+/** Reset a record, so that it can be used again: the first error in it is kept. */
 WW_API void ww_error_clear(struct ww_error *err);
 
 /** Call `from`, a path that is there only for a while, `to` wherever it stands in the

@@ -27,7 +27,8 @@ struct ww_collect_options {
     unsigned connections; /* at once, all members together; 0: 4; at most 256 */
     unsigned tries;       /* of a call; 0: 6, and 3 s at addresses where nobody listens */
     enum ww_evo_level level;
-    /** Limits that are not exceeded; negative: none. Tries count as calls. */
+    /** Limits that are not exceeded; negative: none, and 0 asks for nothing, so a struct
+     * of zeros does not collect. Tries count as calls. */
     double max_calls;
     double max_tokens;
     double max_cost; /* in the unit of the pool file's prices */

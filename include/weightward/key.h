@@ -223,8 +223,9 @@ struct ww_key_info {
 WW_API enum ww_err ww_key_inspect(const char *path, struct ww_key_info *out,
                                   struct ww_error *err) WW_MUST_USE;
 
-/** No core dumps, not dumpable, umask 077 for what follows is the caller's. Call first in
- *  a program that will hold secrets. WW_E_CRYPTO. */
+/** From here on the process leaves no core dump, nobody but root may trace it, and keys
+ * lie in locked memory. Call it first in a program that will hold secrets; a umask of 077
+ * is the caller's to set. WW_E_CRYPTO. */
 WW_API enum ww_err ww_process_harden(struct ww_error *err) WW_MUST_USE;
 
 #ifdef __cplusplus

@@ -25,8 +25,7 @@ struct ww_decompose_options {
     const char *const *controls; /* descendants of the base that are no source */
     size_t n_controls;
     uint64_t seed; /* of the bootstrap and the halves */
-    bool
-        halves; /* fit on half of the tensors, drawn by the seed, and replay the others */
+    bool halves;   /* fit on half of the tensors, drawn by the seed, replay the others */
     const char *plan; /* signed plan that the run must be (WW_E_DIFFERS), checked before
                          the suspect is opened; NULL: exploratory */
     const char *plan_key; /* SPKI PEM path of the key that signed it */
@@ -163,13 +162,9 @@ struct ww_decompose_report {
     double r2;          /* of the difference from the base, where it was replayed */
     double r2_ceiling;  /* what rounding of the exact blend would leave */
     double unexplained; /* 1 - r2 / r2_ceiling, not below 0 */
-    bool incomplete;    /* more than WW_LINEAGE_ELSEWHERE is unexplained, by no method
-                           either, or more than 0.01 where elements say so or weights
-                           were rounded to numbers whose cells are known (0.001 where
-                           what lies outside of these has directions), or more than
-                           0.001 (0.0002 where rounding leaves next to nothing) of
-                           a sum whose bits no recipe gives: sources that are
-                           included may be relatives of one not given */
+    bool incomplete;    /* more is unexplained than may be, by no method either, as
+                           docs/lineage.md has it (WW_LINEAGE_ELSEWHERE in general):
+                           sources that are included may be relatives of one not given */
     uint64_t still;     /* places that no included source can have moved, that would have
                            shown another one, and did not move: so that what is unexplained
                            is how elements were selected; 0: not asked, or not so */
@@ -211,8 +206,10 @@ struct ww_decompose_report {
     double parts; /* where elements may have been dropped: part of those that moved that
                      is a sum over some of the included sources, less what chance would
                      explain; -1: not told */
-    bool has_keep_rates;   /* elements were dropped, and no recipe tells how */
-    double keep_rates[20]; /* share not left at the base, by rank of the task vectors */
+    bool has_keep_rates; /* elements were dropped, and no recipe tells how */
+    /* Share not left at the base, by rank of each element's longest task vector: a
+       twentieth of the elements each, short ones first. */
+    double keep_rates[20];
     char **warnings;
     size_t n_warnings;
     struct ww_run_report run;

@@ -69,7 +69,8 @@ struct ww_lock_options {
     bool scale;                     /* powers of two too; while locked such models merge
                                        by weighted sums alone */
     bool scale_if_room;             /* the same, but a model with F16 tensors is locked
-                                       without, and a warning says so */
+                                       without, and a warning says so: what the command
+                                       does when nothing is said */
     bool dense;                     /* level dense: heads are mixed by matrices as well */
     double condition;               /* with it: 0 for orthogonal matrices, or the largest
                                        condition number of them, above 1, at most 4 */

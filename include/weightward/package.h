@@ -278,8 +278,9 @@ struct ww_unpack_options {
 /** Restore a member as a folder, which appears whole or not at all: every file has the
  *  digest that the manifest commits to. Other forms are made of a member that was
  * restored so, in "OUT.member", which goes away. WW_E_NOTFOUND, WW_E_UNRELATED when the
- * base is another one, WW_E_NOT_FOR_YOU, WW_E_SEALED, WW_E_TAMPERED; WW_E_UNSUPPORTED
- * when the form cannot say what the adapter says. */
+ * base is another one, WW_E_PASSPHRASE for a sealed member without an unsealer,
+ * WW_E_NOT_FOR_YOU, WW_E_SEALED, WW_E_TAMPERED; WW_E_UNSUPPORTED when the form cannot say
+ * what the adapter says. */
 WW_API enum ww_err ww_unpack(const char *path, const char *name, const char *out_path,
                              const struct ww_unpack_options *options,
                              struct ww_pack_report *report,

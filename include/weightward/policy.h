@@ -18,11 +18,10 @@ extern "C" {
 #endif
 
 /** The effective rules of a policy file, signed or not, one line each in order of id;
- * free *text with ww_policy_text_free. No signature is checked. WW_E_POLICY,
+ * free *text with ww_string_free. No signature is checked. WW_E_POLICY,
  * WW_E_VERSION. */
 WW_API enum ww_err ww_policy_explain(const char *path, char **text,
                                      struct ww_error *err) WW_MUST_USE;
-WW_API void ww_policy_text_free(char *text);
 
 /** One case of a decision table. */
 struct ww_policy_case {

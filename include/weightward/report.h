@@ -33,8 +33,6 @@
 extern "C" {
 #endif
 
-WW_API void ww_string_free(char *s);
-
 /**
  * Text of others as a terminal, a log or a page may show it: what moves a cursor, starts
  * a line or turns the reading direction (Unicode TR 36) becomes \uNNNN, a byte that is no

@@ -17,14 +17,14 @@ extern "C" {
 #endif
 
 struct ww_serve_options {
-    const char *recipe;    /* signed fusion recipe */
-    const char *key;       /* public key of its signer, PEM */
-    const char *listen;    /* "HOST:PORT", numeric; port 0: any; NULL: 127.0.0.1:8600 */
-    const char *keys;      /* file of Bearer keys; NULL: none, and this machine alone */
-    const char *pool;      /* members' keys, certificates and the chat template; NULL */
-    const char *model;     /* name that clients ask for; NULL: "fusion" */
-    unsigned answers;      /* at once; 0: 64; at most 1024 */
-    double canary_seconds; /* between two looks at the members; 0: 60; negative: none */
+    const char *recipe;     /* signed fusion recipe */
+    const char *public_key; /* of its signer, SPKI PEM path */
+    const char *listen;     /* "HOST:PORT", numeric; port 0: any; NULL: 127.0.0.1:8600 */
+    const char *keys;       /* file of Bearer keys; NULL: none, and this machine alone */
+    const char *pool;       /* members' keys, certificates and the chat template; NULL */
+    const char *model;      /* name that clients ask for; NULL: "fusion" */
+    unsigned answers;       /* at once; 0: 64; at most 1024 */
+    double canary_seconds;  /* between two looks at the members; 0: 60; negative: none */
     /** Called while serving, about every 50 ms; true: accept nothing more, finish what
      *  runs and return. */
     bool (*stop)(void *payload);

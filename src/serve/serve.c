@@ -35,7 +35,7 @@ static enum ww_err check(const struct ww_serve_options *o, const char *listen,
                          struct ww_error *err)
 {
     bool here = false;
-    if (!o->stop || !o->recipe || !o->key) {
+    if (!o->stop || !o->recipe || !o->public_key) {
         return WW_FAIL(err, WW_E_USAGE,
                        "a recipe, its signer's key and 'stop' are needed");
     }

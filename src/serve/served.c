@@ -27,7 +27,7 @@
 static enum ww_err open_recipe(struct ww_served *s, struct ww_error *err)
 {
     struct ww_pubkey *key = NULL;
-    enum ww_err rc = ww_pubkey_load(s->options->key, &key, err);
+    enum ww_err rc = ww_pubkey_load(s->options->public_key, &key, err);
     rc = rc ? rc : ww_pubkey_hint(key, s->signer, err);
     if (!rc) {
         rc = ww_fusion_open(s->options->recipe, key, &s->fusion, err);

@@ -65,11 +65,6 @@ enum ww_err ww_policy_explain(const char *path, char **text, struct ww_error *er
     return rc;
 }
 
-void ww_policy_text_free(char *text)
-{
-    ww_free(text);
-}
-
 void ww_policy_test_report_release(struct ww_policy_test_report *report)
 {
     for (size_t i = 0; i < report->n_cases; i++) {

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "util/fault.h"
+#include "weightward/error.h"
 
 #define LARGE_PAGE ((size_t)2 << 20)
 
@@ -92,4 +93,9 @@ char *ww_asprintf(const char *fmt, ...)
 void ww_free(void *p)
 {
     free(p);
+}
+
+void ww_string_free(char *s)
+{
+    ww_free(s);
 }

@@ -57,7 +57,7 @@ static int explain(const struct policy *opt, const char *const *args, size_t n)
     } else {
         fputs(text, stdout);
     }
-    ww_policy_text_free(text);
+    ww_string_free(text);
     return status;
 }
 

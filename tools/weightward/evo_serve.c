@@ -43,7 +43,7 @@ static int run_serve(const void *given, const char *verb, const char *const *arg
     struct ww_error err = {0};
     const struct ww_serve_options o = {
         .recipe = args[0],
-        .key = opt->key,
+        .public_key = opt->key,
         .listen = opt->listen,
         .keys = opt->keys,
         .pool = opt->pool,
