@@ -28,26 +28,33 @@ enum ww_err ww_rope_table_new(const struct ww_layout *layout,
                               struct ww_error *err) WW_MUST_USE;
 void ww_rope_table_free(struct ww_rope_table *table);
 
-/** What attention needs beside q, k, v. Arrays may be NULL when the model has none. */
-struct ww_attention_values {
-    struct ww_norm_values q_norm, k_norm;
+/** Projected queries or keys, biases added, and what they meet before the scores. */
+struct ww_attention_rows {
+    double *rows;              /* [n, heads*d], overwritten */
+    const uint64_t *positions; /* [n] */
+    size_t n;
+    const struct ww_rope_table *rope; /* of these positions; NULL: not turned */
+    struct ww_norm_values norm;
+};
+
+/** What attention reads. Arrays behind v may be NULL when the model has none. */
+struct ww_attention_inputs {
+    struct ww_attention_rows q;  /* n rows of H heads */
+    struct ww_attention_rows k;  /* m rows of G heads */
+    const double *v;             /* [m, G*d_v] */
     const double *sinks;         /* [H] */
     const double *relative_bias; /* [buckets, H] */
     const double *gate;          /* [n, H*d_v] gate activations before the sigmoid */
 };
 
 /**
- * Context [n, H*d_v] from projected q [n, H*d], k [m, G*d], v [m, G*d_v] (biases already
- * added): QK norm, clip, rotary, scores, cap, bias, mask, softmax, values. Everything
- * between the input projections and the output projection. q and k are overwritten.
+ * Context [n, H*d_v] from projected queries, keys and values: QK norm, clip, rotary,
+ * scores, cap, bias, mask, softmax, values. Everything between the input projections and
+ * the output projection.
  */
 enum ww_err ww_core_attention(const struct ww_attention *att,
-                              const struct ww_attention_values *values,
-                              const struct ww_rope_table *q_rope,
-                              const struct ww_rope_table *k_rope,
-                              const uint64_t *q_positions, const uint64_t *k_positions,
-                              double *q, double *k, const double *v, double *context,
-                              size_t n, size_t m, struct ww_error *err) WW_MUST_USE;
+                              const struct ww_attention_inputs *in, double *context,
+                              struct ww_error *err) WW_MUST_USE;
 
 /** h [n_neurons] = act(gate) * up, or act(up) when not gated (gate NULL). */
 void ww_core_mlp(const struct ww_mlp *mlp, const double *gate, const double *up,

@@ -120,16 +120,22 @@ enum ww_err ww_fw_roles(const struct ww_forward *f, uint32_t *main, uint32_t *en
     return WW_OK;
 }
 
-/* Add rows of a table to x, or set x when first. Token t reads row rows[t] or, without
- * rows, row base + t * step. */
-static enum ww_err add_rows(struct ww_forward *f, uint32_t tensor, const uint32_t *rows,
-                            uint64_t base, uint64_t step, double *x, size_t n,
+/* Rows of a table: token t reads row rows[t] or, without rows, row base + t * step. */
+struct lookup {
+    uint32_t tensor;
+    const uint32_t *rows;
+    uint64_t base;
+    uint64_t step;
+};
+
+/* x [n, D] += the rows of a table. */
+static enum ww_err add_rows(struct ww_forward *f, struct lookup from, double *x, size_t n,
                             struct ww_error *err)
 {
     struct ww_fw_view view = {0};
     double *row = NULL;
     uint64_t width = f->layout->residual.width;
-    enum ww_err rc = ww_fw_get(f, tensor, &view, err);
+    enum ww_err rc = ww_fw_get(f, from.tensor, &view, err);
     if (rc) {
         goto out;
     }
@@ -146,7 +152,7 @@ static enum ww_err add_rows(struct ww_forward *f, uint32_t tensor, const uint32_
     }
     size_t row_bytes = (size_t)width * (ww_dtype_bits(view.dtype) / 8);
     for (size_t t = 0; t < n; t++) {
-        uint64_t index = rows ? rows[t] : base + t * step;
+        uint64_t index = from.rows ? from.rows[t] : from.base + t * from.step;
         if (index >= view.tensor->shape[0]) {
             rc = WW_FAIL(err, WW_E_USAGE, "table '%s': row %llu asked for, it has %llu",
                          view.tensor->name, (unsigned long long)index,
@@ -165,15 +171,16 @@ out:
 }
 
 static enum ww_err embed(struct ww_forward *f, const struct ww_stack *stack,
-                         const uint32_t *tokens, size_t n, uint64_t start, double *x,
-                         struct ww_error *err)
+                         const struct ww_fw_tokens *in, double *x, struct ww_error *err)
 {
     const struct ww_layout *layout = f->layout;
     uint64_t width = layout->residual.width;
+    size_t n = in->n;
     for (size_t i = 0; i < n * width; i++) {
         x[i] = 0;
     }
-    enum ww_err rc = add_rows(f, layout->embed, tokens, 0, 0, x, n, err);
+    enum ww_err rc = add_rows(
+        f, (struct lookup){.tensor = layout->embed, .rows = in->tokens}, x, n, err);
     if (rc) {
         goto out;
     }
@@ -182,14 +189,17 @@ static enum ww_err embed(struct ww_forward *f, const struct ww_stack *stack,
     }
     uint32_t table = stack->has_position ? stack->position : layout->embed_position;
     if (table != WW_NONE) {
-        uint64_t first = start + (uint64_t)layout->position_offset;
-        rc = add_rows(f, table, NULL, first, 1, x, n, err);
+        const struct lookup positions = {.tensor = table,
+                                         .base = in->start +
+                                                 (uint64_t)layout->position_offset,
+                                         .step = 1};
+        rc = add_rows(f, positions, x, n, err);
         if (rc) {
             goto out;
         }
     }
     if (layout->embed_type != WW_NONE) {
-        rc = add_rows(f, layout->embed_type, NULL, 0, 0, x, n, err);
+        rc = add_rows(f, (struct lookup){.tensor = layout->embed_type}, x, n, err);
         if (rc) {
             goto out;
         }
@@ -200,11 +210,12 @@ out:
     return rc;
 }
 
-enum ww_err ww_fw_stack(struct ww_forward *f, uint32_t stack, const uint32_t *tokens,
-                        size_t n, uint64_t start, const double *encoder, size_t m,
-                        struct ww_fw_past *pasts, double *hidden, struct ww_error *err)
+enum ww_err ww_fw_stack(struct ww_forward *f, uint32_t stack,
+                        const struct ww_fw_tokens *in, double *hidden,
+                        struct ww_error *err)
 {
     const struct ww_stack *s = &f->layout->stacks[stack];
+    size_t n = in->n;
     uint64_t *positions = ww_calloc(n, sizeof(*positions));
     enum ww_err rc = WW_OK;
     if (!positions) {
@@ -212,15 +223,17 @@ enum ww_err ww_fw_stack(struct ww_forward *f, uint32_t stack, const uint32_t *to
         goto out;
     }
     for (size_t t = 0; t < n; t++) {
-        positions[t] = start + t;
+        positions[t] = in->start + t;
     }
-    rc = embed(f, s, tokens, n, start, hidden, err);
+    rc = embed(f, s, in, hidden, err);
     if (rc) {
         goto out;
     }
+    struct ww_fw_context context = {
+        .positions = positions, .n = n, .encoder = in->encoder, .m = in->m};
     for (uint32_t b = 0; b < s->n_blocks; b++) {
-        rc = ww_fw_block(f, s->first_block + b, hidden, hidden, positions, n, encoder, m,
-                         pasts ? &pasts[b] : NULL, err);
+        context.past = in->pasts ? &in->pasts[b] : NULL;
+        rc = ww_fw_block(f, s->first_block + b, &context, hidden, hidden, err);
         if (rc) {
             goto out;
         }
@@ -332,13 +345,17 @@ enum ww_err ww_forward_logits(struct ww_forward *forward, const uint32_t *tokens
         if (rc) {
             goto out;
         }
-        rc = ww_fw_stack(forward, encoder, encoder_tokens, n_encoder, 0, NULL, 0, NULL,
+        rc = ww_fw_stack(forward, encoder,
+                         &(struct ww_fw_tokens){.tokens = encoder_tokens, .n = n_encoder},
                          source, err);
         if (rc) {
             goto out;
         }
     }
-    rc = ww_fw_stack(forward, stack, tokens, n, 0, source, n_encoder, NULL, hidden, err);
+    rc = ww_fw_stack(forward, stack,
+                     &(struct ww_fw_tokens){
+                         .tokens = tokens, .n = n, .encoder = source, .m = n_encoder},
+                     hidden, err);
     if (rc) {
         goto out;
     }
@@ -358,6 +375,6 @@ enum ww_err ww_forward_hidden(struct ww_forward *forward, const uint32_t *tokens
     if (rc) {
         return rc;
     }
-    return ww_fw_stack(forward, encoder != WW_NONE ? encoder : stack, tokens, n, 0, NULL,
-                       0, NULL, hidden, err);
+    return ww_fw_stack(forward, encoder != WW_NONE ? encoder : stack,
+                       &(struct ww_fw_tokens){.tokens = tokens, .n = n}, hidden, err);
 }

@@ -13,7 +13,7 @@
 #include "util/fail.h"
 #include "util/num.h"
 
-/* Owned arrays behind struct ww_attention_values. */
+/* Owned arrays of what attention reads beside queries, keys and values. */
 struct extras {
     double *q_gain, *q_bias, *k_gain, *k_bias, *sinks, *relative, *gate;
 };
@@ -93,8 +93,8 @@ static enum ww_err load_norm(struct ww_forward *f, const struct ww_attention *at
 }
 
 static enum ww_err extras_load(struct ww_forward *f, const struct ww_attention *att,
-                               const double *x, size_t n, uint64_t width,
-                               struct extras *e, struct ww_error *err)
+                               const struct ww_fw_attended *in, struct extras *e,
+                               struct ww_error *err)
 {
     enum ww_err rc =
         load_norm(f, att, &att->q_norm, att->n_heads, &e->q_gain, &e->q_bias, err);
@@ -115,11 +115,12 @@ static enum ww_err extras_load(struct ww_forward *f, const struct ww_attention *
         return rc;
     }
     uint64_t n_context = att->n_heads * att->v_dim;
-    rc = ww_fw_alloc(&e->gate, n, n_context, err);
+    rc = ww_fw_alloc(&e->gate, in->n, n_context, err);
     if (rc) {
         return rc;
     }
-    return ww_fw_linear(f, &att->gate, x, n, width, e->gate, n_context, err);
+    return ww_fw_linear(f, &att->gate, in->x, in->n, f->layout->residual.width, e->gate,
+                        n_context, err);
 }
 
 static enum ww_err supported(const struct ww_attention *att, struct ww_error *err)
@@ -147,21 +148,35 @@ struct keys {
     size_t m;
 };
 
-/* Rows of a map through a norm of its first n_latent outputs. *out is [n, n_out]. */
-static enum ww_err latent_rows(struct ww_forward *f, const struct ww_linear *map,
-                               const struct ww_norm *norm, uint64_t n_latent,
-                               const double *x, size_t n, uint64_t n_out, double **latent,
-                               double **out, struct ww_error *err)
+/* A map down to a latent, and the norm of the latent. */
+struct latent {
+    const struct ww_linear *map;
+    const struct ww_norm *norm;
+    uint64_t n_out; /* of the map */
+    uint64_t size;  /* of the latent: the first outputs */
+    double *out;    /* [n, n_out], owned */
+    double *rows;   /* [n, size] normed, owned */
+};
+
+static void latent_release(struct latent *l)
 {
-    enum ww_err rc = ww_fw_alloc(out, n, n_out, err);
-    rc = rc ? rc : ww_fw_alloc(latent, n, n_latent, err);
-    rc =
-        rc ? rc : ww_fw_linear(f, map, x, n, f->layout->residual.width, *out, n_out, err);
+    ww_free(l->out);
+    ww_free(l->rows);
+}
+
+static enum ww_err latent_load(struct ww_forward *f, struct latent *l, const double *x,
+                               size_t n, struct ww_error *err)
+{
+    enum ww_err rc = ww_fw_alloc(&l->out, n, l->n_out, err);
+    rc = rc ? rc : ww_fw_alloc(&l->rows, n, l->size, err);
+    rc = rc ? rc
+            : ww_fw_linear(f, l->map, x, n, f->layout->residual.width, l->out, l->n_out,
+                           err);
     for (size_t t = 0; !rc && t < n; t++) {
-        memcpy(*latent + t * n_latent, *out + t * n_out,
-               (size_t)n_latent * sizeof(double));
+        memcpy(l->rows + t * l->size, l->out + t * l->n_out,
+               (size_t)l->size * sizeof(double));
     }
-    return rc ? rc : ww_fw_norm(f, norm, *latent, *latent, n, n_latent, err);
+    return rc ? rc : ww_fw_norm(f, l->norm, l->rows, l->rows, n, l->size, err);
 }
 
 /* Keys and values that come out of a latent; all heads get the one rotary key. */
@@ -172,28 +187,31 @@ static enum ww_err expand_latent(struct ww_forward *f, const struct ww_attention
     size_t heads = (size_t)att->n_kv_heads, d = (size_t)att->head_dim;
     size_t nope = (size_t)att->mla_nope, d_v = (size_t)att->v_dim;
     size_t c = (size_t)att->latent, r = d - nope;
-    double *latent = NULL, *low = NULL, *high = NULL;
-    enum ww_err rc = latent_rows(f, &att->kv_a, &att->kv_a_norm, c, source, m, c + r,
-                                 &latent, &low, err);
+    struct latent low = {
+        .map = &att->kv_a, .norm = &att->kv_a_norm, .n_out = c + r, .size = c};
+    double *high = NULL;
+    enum ww_err rc = latent_load(f, &low, source, m, err);
     rc = rc ? rc : ww_fw_alloc(&high, m, heads * (nope + d_v), err);
-    rc = rc ? rc
-            : ww_fw_linear(f, &att->kv_b, latent, m, c, high, heads * (nope + d_v), err);
+    rc =
+        rc ? rc
+           : ww_fw_linear(f, &att->kv_b, low.rows, m, c, high, heads * (nope + d_v), err);
     for (size_t i = 0; !rc && i < m * heads; i++) {
         const double *head = high + i * (nope + d_v);
         memcpy(keys->k + i * d, head, nope * sizeof(*head));
-        memcpy(keys->k + i * d + nope, low + i / heads * (c + r) + c, r * sizeof(*low));
+        memcpy(keys->k + i * d + nope, low.out + i / heads * (c + r) + c,
+               r * sizeof(*low.out));
         memcpy(keys->v + i * d_v, head + nope, d_v * sizeof(*head));
     }
-    ww_free(latent);
-    ww_free(low);
+    latent_release(&low);
     ww_free(high);
     return rc;
 }
 
 static enum ww_err project_keys(struct ww_forward *f, const struct ww_attention *att,
-                                const double *source, size_t m, uint64_t width,
-                                struct keys *keys, struct ww_error *err)
+                                const double *source, size_t m, struct keys *keys,
+                                struct ww_error *err)
 {
+    uint64_t width = f->layout->residual.width;
     uint64_t k_size = att->n_kv_heads * att->head_dim;
     uint64_t v_size = att->n_kv_heads * att->v_dim;
     enum ww_err rc = ww_fw_alloc(&keys->k, m, k_size, err);
@@ -220,18 +238,19 @@ static enum ww_err project_queries(struct ww_forward *f, const struct ww_attenti
                                    struct ww_error *err)
 {
     uint64_t width = f->layout->residual.width;
-    double *latent = NULL, *low = NULL;
+    struct latent low = {.map = &att->q_a,
+                         .norm = &att->q_a_norm,
+                         .n_out = att->q_latent,
+                         .size = att->q_latent};
     enum ww_err rc = WW_OK;
     if (att->q_latent > 0) {
-        rc = latent_rows(f, &att->q_a, &att->q_a_norm, att->q_latent, x, n, att->q_latent,
-                         &latent, &low, err);
-        x = latent;
+        rc = latent_load(f, &low, x, n, err);
+        x = low.rows;
         width = att->q_latent;
     }
     rc = rc ? rc
             : ww_fw_linear(f, &att->q, x, n, width, q, att->n_heads * att->head_dim, err);
-    ww_free(latent);
-    ww_free(low);
+    latent_release(&low);
     return rc;
 }
 
@@ -306,74 +325,79 @@ static void inputs_release(struct inputs *in)
 }
 
 static enum ww_err inputs_load(struct ww_forward *f, const struct ww_attention *att,
-                               const double *x, size_t n, const uint64_t *positions,
-                               const double *source, size_t m, struct ww_fw_past *past,
-                               struct inputs *in, struct ww_error *err)
+                               const struct ww_fw_attended *in, struct inputs *out,
+                               struct ww_error *err)
 {
-    uint64_t width = f->layout->residual.width;
-    uint64_t n_query = att->n_heads * att->head_dim;
-    in->keys.positions = positions;
-    enum ww_err rc = ww_fw_alloc(&in->q, n, n_query, err);
+    out->keys.positions = in->positions;
+    enum ww_err rc = ww_fw_alloc(&out->q, in->n, att->n_heads * att->head_dim, err);
     if (rc) {
         return rc;
     }
-    rc = project_queries(f, att, x, n, in->q, err);
+    rc = project_queries(f, att, in->x, in->n, out->q, err);
     if (rc) {
         return rc;
     }
-    rc = project_keys(f, att, source, m, width, &in->keys, err);
+    rc = project_keys(f, att, in->source, in->m, &out->keys, err);
     if (rc) {
         return rc;
     }
-    if (past && !att->cross) {
-        rc = join_past(att, past, positions, &in->keys, err);
+    if (in->past && !att->cross) {
+        rc = join_past(att, in->past, in->positions, &out->keys, err);
         if (rc) {
             return rc;
         }
     }
-    rc = extras_load(f, att, x, n, width, &in->extras, err);
+    rc = extras_load(f, att, in, &out->extras, err);
     if (rc) {
         return rc;
     }
-    return rope_tables(f, att, positions, n, &in->keys, in->tables, err);
+    return rope_tables(f, att, in->positions, in->n, &out->keys, out->tables, err);
 }
 
 enum ww_err ww_fw_attention(struct ww_forward *f, const struct ww_attention *att,
-                            const double *x, size_t n, const uint64_t *positions,
-                            const double *source, size_t m, struct ww_fw_past *past,
-                            double *y, struct ww_error *err)
+                            const struct ww_fw_attended *in, double *y,
+                            struct ww_error *err)
 {
     uint64_t n_context = att->n_heads * att->v_dim;
-    struct inputs in = {0};
-    const struct extras *e = &in.extras;
+    struct inputs own = {0};
+    const struct extras *e = &own.extras;
     double *context = NULL;
     enum ww_err rc = supported(att, err);
     if (rc) {
         goto out;
     }
-    rc = inputs_load(f, att, x, n, positions, source, m, past, &in, err);
+    rc = inputs_load(f, att, in, &own, err);
     if (rc) {
         goto out;
     }
-    rc = ww_fw_alloc(&context, n, n_context, err);
+    rc = ww_fw_alloc(&context, in->n, n_context, err);
     if (rc) {
         goto out;
     }
-    struct ww_attention_values values = {.q_norm = {e->q_gain, e->q_bias},
-                                         .k_norm = {e->k_gain, e->k_bias},
-                                         .sinks = e->sinks,
-                                         .relative_bias = e->relative,
-                                         .gate = e->gate};
-    rc = ww_core_attention(att, &values, in.tables[0], in.tables[1], positions,
-                           in.keys.positions, in.q, in.keys.k, in.keys.v, context, n,
-                           in.keys.m, err);
+    const struct ww_attention_inputs read = {
+        .q = {.rows = own.q,
+              .positions = in->positions,
+              .n = in->n,
+              .rope = own.tables[0],
+              .norm = {e->q_gain, e->q_bias}},
+        .k = {.rows = own.keys.k,
+              .positions = own.keys.positions,
+              .n = own.keys.m,
+              .rope = own.tables[1],
+              .norm = {e->k_gain, e->k_bias}},
+        .v = own.keys.v,
+        .sinks = e->sinks,
+        .relative_bias = e->relative,
+        .gate = e->gate,
+    };
+    rc = ww_core_attention(att, &read, context, err);
     if (rc) {
         goto out;
     }
-    rc = ww_fw_linear(f, &att->o, context, n, n_context, y, f->layout->residual.width,
+    rc = ww_fw_linear(f, &att->o, context, in->n, n_context, y, f->layout->residual.width,
                       err);
 out:
-    inputs_release(&in);
+    inputs_release(&own);
     ww_free(context);
     return rc;
 }

@@ -14,12 +14,9 @@
 struct work {
     struct ww_forward *f;
     const struct ww_block *block;
-    const uint64_t *positions;
-    size_t n;
+    const struct ww_fw_context *in;
+    size_t n; /* in->n */
     size_t width;
-    const double *encoder;
-    size_t m;
-    struct ww_fw_past *past;
     double *stream; /* [n, D] */
     double *normed; /* [n, D] */
     double *branch; /* [n, D] */
@@ -55,8 +52,13 @@ static enum ww_err norm(struct work *w, const struct ww_norm *norm, const double
 static enum ww_err self_branch(struct work *w, const double *rows, struct ww_error *err)
 {
     const struct ww_attention *att = &w->f->layout->attentions[w->block->self];
-    enum ww_err rc = ww_fw_attention(w->f, att, rows, w->n, w->positions, rows, w->n,
-                                     w->past, w->branch, err);
+    const struct ww_fw_attended attended = {.x = rows,
+                                            .positions = w->in->positions,
+                                            .n = w->n,
+                                            .source = rows,
+                                            .m = w->n,
+                                            .past = w->in->past};
+    enum ww_err rc = ww_fw_attention(w->f, att, &attended, w->branch, err);
     if (rc) {
         return rc;
     }
@@ -66,12 +68,16 @@ static enum ww_err self_branch(struct work *w, const double *rows, struct ww_err
 static enum ww_err cross_branch(struct work *w, const double *rows, struct ww_error *err)
 {
     const struct ww_attention *att = &w->f->layout->attentions[w->block->cross];
-    if (!w->encoder || w->m == 0) {
+    const struct ww_fw_attended attended = {.x = rows,
+                                            .positions = w->in->positions,
+                                            .n = w->n,
+                                            .source = w->in->encoder,
+                                            .m = w->in->m};
+    if (!w->in->encoder || w->in->m == 0) {
         return WW_FAIL(err, WW_E_USAGE, "block '%s' reads an encoder and none was given",
                        w->block->name);
     }
-    return ww_fw_attention(w->f, att, rows, w->n, w->positions, w->encoder, w->m, NULL,
-                           w->branch, err);
+    return ww_fw_attention(w->f, att, &attended, w->branch, err);
 }
 
 static enum ww_err feed_branch(struct work *w, const double *rows, struct ww_error *err)
@@ -190,17 +196,11 @@ static enum ww_err run_pool(struct work *w, struct ww_error *err)
     return pre_step(w, &w->block->norm_mlp, feed_branch, NULL, err);
 }
 
-enum ww_err ww_fw_block(struct ww_forward *f, uint32_t block, const double *x, double *y,
-                        const uint64_t *positions, size_t n, const double *encoder,
-                        size_t m, struct ww_fw_past *past, struct ww_error *err)
+enum ww_err ww_fw_block(struct ww_forward *f, uint32_t block,
+                        const struct ww_fw_context *in, const double *x, double *y,
+                        struct ww_error *err)
 {
-    struct work w = {.f = f,
-                     .positions = positions,
-                     .n = n,
-                     .encoder = encoder,
-                     .m = m,
-                     .past = past,
-                     .stream = y};
+    struct work w = {.f = f, .in = in, .n = in->n, .stream = y};
     const struct ww_layout *whole = f->layout;
     struct ww_layout seen =
         *whole; /* as the block's stack sees it: with its own stream */
@@ -220,15 +220,15 @@ enum ww_err ww_fw_block(struct ww_forward *f, uint32_t block, const double *x, d
     seen.residual = *ww_layout_stream(whole, w.block->stack);
     w.width = (size_t)seen.residual.width;
     f->layout = &seen;
-    rc = ww_fw_alloc(&w.normed, n, w.width, err);
+    rc = ww_fw_alloc(&w.normed, w.n, w.width, err);
     if (rc) {
         goto out;
     }
-    rc = ww_fw_alloc(&w.branch, n, w.width, err);
+    rc = ww_fw_alloc(&w.branch, w.n, w.width, err);
     if (rc) {
         goto out;
     }
-    memmove(y, x, n * w.width * sizeof(*y));
+    memmove(y, x, w.n * w.width * sizeof(*y));
     rc = w.block->form == WW_BLOCK_PARALLEL ? run_parallel(&w, err)
          : w.block->form == WW_BLOCK_POOL   ? run_pool(&w, err)
                                             : run_sequence(&w, err);
@@ -244,5 +244,7 @@ enum ww_err ww_forward_block(struct ww_forward *forward, uint32_t block, const d
                              double *y, const uint64_t *positions, size_t n,
                              const double *encoder, size_t m, struct ww_error *err)
 {
-    return ww_fw_block(forward, block, x, y, positions, n, encoder, m, NULL, err);
+    const struct ww_fw_context in = {
+        .positions = positions, .n = n, .encoder = encoder, .m = m};
+    return ww_fw_block(forward, block, &in, x, y, err);
 }

@@ -77,21 +77,35 @@ out:
     return rc;
 }
 
-/* Add the output of one MLP for the tokens with a weight that is not zero; weight of
- * token t is weights[t * stride], on the input when weighs_input. in and out have room
- * for n rows. */
+/* Experts at work: tokens, and room for those that one expert gets. */
+struct mix {
+    const double *x; /* [n, D] */
+    double *y;       /* [n, D], the sum */
+    size_t n;
+    double *in;  /* [n, D] */
+    double *out; /* [n, D] */
+};
+
+/* Weight of token t: values[t * stride]; on the expert's input, or on its output. */
+struct token_weights {
+    const double *values;
+    size_t stride;
+    bool on_input;
+};
+
+/* Add the output of one MLP for the tokens with a weight that is not zero. */
 static enum ww_err add_weighted(struct ww_forward *f, const struct ww_mlp *mlp,
-                                const double *weights, size_t stride, bool weighs_input,
-                                const double *x, size_t n, double *in, double *out,
-                                double *y, struct ww_error *err)
+                                struct token_weights weights, const struct mix *m,
+                                struct ww_error *err)
 {
     size_t width = (size_t)f->layout->residual.width;
     size_t chosen = 0;
-    for (size_t t = 0; t < n; t++) {
-        if (weights[t * stride] != 0) {
-            double factor = weighs_input ? weights[t * stride] : 1;
+    for (size_t t = 0; t < m->n; t++) {
+        double weight = weights.values[t * weights.stride];
+        if (weight != 0) {
+            double factor = weights.on_input ? weight : 1;
             for (size_t i = 0; i < width; i++) {
-                in[chosen * width + i] = factor * x[t * width + i];
+                m->in[chosen * width + i] = factor * m->x[t * width + i];
             }
             chosen++;
         }
@@ -99,12 +113,13 @@ static enum ww_err add_weighted(struct ww_forward *f, const struct ww_mlp *mlp,
     if (chosen == 0) {
         return WW_OK;
     }
-    enum ww_err rc = run_mlp(f, mlp, in, chosen, out, err);
+    enum ww_err rc = run_mlp(f, mlp, m->in, chosen, m->out, err);
     chosen = 0;
-    for (size_t t = 0; !rc && t < n; t++) {
-        if (weights[t * stride] != 0) {
-            double factor = weighs_input ? 1 : weights[t * stride];
-            ww_add_scaled(y + t * width, factor, out + chosen++ * width, width);
+    for (size_t t = 0; !rc && t < m->n; t++) {
+        double weight = weights.values[t * weights.stride];
+        if (weight != 0) {
+            double factor = weights.on_input ? 1 : weight;
+            ww_add_scaled(m->y + t * width, factor, m->out + chosen++ * width, width);
         }
     }
     return rc;
@@ -132,27 +147,26 @@ static enum ww_err run_moe(struct ww_forward *f, const struct ww_moe *moe,
     const struct ww_layout *layout = f->layout;
     uint64_t width = layout->residual.width;
     double *weights = NULL;
-    double *in = NULL;
-    double *out = NULL;
-    enum ww_err rc = WW_OK;
-    rc = ww_fw_alloc(&weights, n, moe->n_experts, err);
+    struct mix m = {.x = x, .y = y, .n = n};
+    enum ww_err rc = ww_fw_alloc(&weights, n, moe->n_experts, err);
     if (rc) {
         goto out;
     }
-    rc = ww_fw_alloc(&in, n, width, err);
+    rc = ww_fw_alloc(&m.in, n, width, err);
     if (rc) {
         goto out;
     }
-    rc = ww_fw_alloc(&out, n, width, err);
+    rc = ww_fw_alloc(&m.out, n, width, err);
     if (rc) {
         goto out;
     }
     rc = route(f, moe, x, n, weights, err);
     memset(y, 0, n * width * sizeof(*y));
     for (uint64_t e = 0; !rc && e < moe->n_experts; e++) {
-        rc = add_weighted(f, &layout->mlps[moe->first_mlp + e], weights + e,
-                          (size_t)moe->n_experts, moe->weighs_input, x, n, in, out, y,
-                          err);
+        const struct token_weights of_expert = {.values = weights + e,
+                                                .stride = (size_t)moe->n_experts,
+                                                .on_input = moe->weighs_input};
+        rc = add_weighted(f, &layout->mlps[moe->first_mlp + e], of_expert, &m, err);
     }
     if (rc || moe->shared_mlp == WW_NONE) {
         goto out;
@@ -161,12 +175,12 @@ static enum ww_err run_moe(struct ww_forward *f, const struct ww_moe *moe,
     if (rc) {
         goto out;
     }
-    rc = add_weighted(f, &layout->mlps[moe->shared_mlp], weights, 1, false, x, n, in, out,
-                      y, err);
+    rc = add_weighted(f, &layout->mlps[moe->shared_mlp],
+                      (struct token_weights){.values = weights, .stride = 1}, &m, err);
 out:
     ww_free(weights);
-    ww_free(in);
-    ww_free(out);
+    ww_free(m.in);
+    ww_free(m.out);
     return rc;
 }
 

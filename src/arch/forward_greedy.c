@@ -127,8 +127,9 @@ enum ww_err ww_forward_greedy(struct ww_forward *forward, uint32_t *tokens, size
     }
     while (end < n + max_new && !(end > n && tokens[end - 1] == eos)) {
         size_t step = end - fed;
-        rc = ww_fw_stack(forward, stack, tokens + fed, step, fed, NULL, 0, pasts, hidden,
-                         err);
+        const struct ww_fw_tokens in = {
+            .tokens = tokens + fed, .n = step, .start = fed, .pasts = pasts};
+        rc = ww_fw_stack(forward, stack, &in, hidden, err);
         if (rc) {
             goto out;
         }

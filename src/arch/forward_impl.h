@@ -67,27 +67,51 @@ struct ww_fw_past {
     size_t capacity;
 };
 
-/** Self or cross attention on normed rows x [n, D]; source [m, D] is x or the encoder's
- *  output. past (may be NULL) grows by n. */
+/** What an attention reads: normed rows, and the rows that they look at. */
+struct ww_fw_attended {
+    const double *x;           /* [n, D] */
+    const uint64_t *positions; /* [n] */
+    size_t n;
+    const double *source; /* [m, D]: x, or the encoder's output */
+    size_t m;
+    struct ww_fw_past *past; /* grows by n; NULL: nothing is kept */
+};
+
+/** y [n, D] = self or cross attention. */
 enum ww_err ww_fw_attention(struct ww_forward *f, const struct ww_attention *att,
-                            const double *x, size_t n, const uint64_t *positions,
-                            const double *source, size_t m, struct ww_fw_past *past,
-                            double *y, struct ww_error *err) WW_MUST_USE;
+                            const struct ww_fw_attended *in, double *y,
+                            struct ww_error *err) WW_MUST_USE;
 /** The MLP or the experts of a block on normed rows. */
 enum ww_err ww_fw_feed(struct ww_forward *f, const struct ww_block *block,
                        const double *x, size_t n, double *y,
                        struct ww_error *err) WW_MUST_USE;
 
+/** What a block reads beside the stream. */
+struct ww_fw_context {
+    const uint64_t *positions; /* [n] */
+    size_t n;
+    const double *encoder; /* [m, D], for cross-attentions; NULL: none */
+    size_t m;
+    struct ww_fw_past *past; /* of its self-attention; NULL: nothing is kept */
+};
+
+/** Tokens that go through a stack together. */
+struct ww_fw_tokens {
+    const uint32_t *tokens; /* [n], at positions start, start + 1, ... */
+    size_t n;
+    uint64_t start;
+    const double *encoder; /* [m, D], for cross-attentions; NULL: none */
+    size_t m;
+    struct ww_fw_past *pasts; /* one per block of the stack; NULL: nothing is kept */
+};
+
 /** As ww_forward_block, with the past of its self-attention. */
-enum ww_err ww_fw_block(struct ww_forward *f, uint32_t block, const double *x, double *y,
-                        const uint64_t *positions, size_t n, const double *encoder,
-                        size_t m, struct ww_fw_past *past,
+enum ww_err ww_fw_block(struct ww_forward *f, uint32_t block,
+                        const struct ww_fw_context *in, const double *x, double *y,
                         struct ww_error *err) WW_MUST_USE;
-/** Embeddings to final norm: hidden [n, D] of tokens at positions start, start + 1, ...;
- *  pasts: one per block of the stack, or NULL. */
-enum ww_err ww_fw_stack(struct ww_forward *f, uint32_t stack, const uint32_t *tokens,
-                        size_t n, uint64_t start, const double *encoder, size_t m,
-                        struct ww_fw_past *pasts, double *hidden,
+/** Embeddings to final norm: hidden [n, D]. */
+enum ww_err ww_fw_stack(struct ww_forward *f, uint32_t stack,
+                        const struct ww_fw_tokens *in, double *hidden,
                         struct ww_error *err) WW_MUST_USE;
 /** Logits [n, V] of hidden rows, which are overwritten. */
 enum ww_err ww_fw_head(struct ww_forward *f, double *hidden, size_t n, double *logits,

@@ -89,19 +89,6 @@ static enum ww_err read_extras(struct ww_checker *c, const struct ww_attention *
     return rc;
 }
 
-static struct ww_attention_values values_of(const struct extras *e, bool after)
-{
-#define SIDE(p) (after ? (p).after : (p).before)
-    return (struct ww_attention_values){
-        .q_norm = {SIDE(e->q_gain), SIDE(e->q_bias)},
-        .k_norm = {SIDE(e->k_gain), SIDE(e->k_bias)},
-        .sinks = SIDE(e->sinks),
-        .relative_bias = SIDE(e->relative),
-        .gate = SIDE(e->gate),
-    };
-#undef SIDE
-}
-
 static enum ww_err coverable(const struct ww_attention *att, struct ww_error *err)
 {
     if (att->vo_class == WW_VO_VNORM || att->vo_class == WW_VO_SUBNORM) {
@@ -178,6 +165,29 @@ static enum ww_err draw_qkv(struct ww_checker *c, const struct ww_attention *att
     return rc ? rc : ww_check_projection(c, &att->v, (uint32_t)n_values, &x->v, err);
 }
 
+static struct ww_attention_inputs inputs_of(const struct qkv *x, const struct extras *e,
+                                            const struct ww_rope_table *rope, bool after)
+{
+#define SIDE(p) (after ? (p).after : (p).before)
+    return (struct ww_attention_inputs){
+        .q = {.rows = SIDE(x->q),
+              .positions = positions,
+              .n = WW_CHECK_ROWS,
+              .rope = rope,
+              .norm = {SIDE(e->q_gain), SIDE(e->q_bias)}},
+        .k = {.rows = SIDE(x->k),
+              .positions = positions,
+              .n = WW_CHECK_ROWS,
+              .rope = rope,
+              .norm = {SIDE(e->k_gain), SIDE(e->k_bias)}},
+        .v = SIDE(x->v),
+        .sinks = SIDE(e->sinks),
+        .relative_bias = SIDE(e->relative),
+        .gate = SIDE(e->gate),
+    };
+#undef SIDE
+}
+
 /* Random q, k, v through the attention, before and after. */
 static enum ww_err run_attention(struct ww_checker *c, const struct ww_attention *att,
                                  const struct extras *e, struct ww_check_pair *context,
@@ -192,12 +202,8 @@ static enum ww_err run_attention(struct ww_checker *c, const struct ww_attention
                                positions[WW_CHECK_ROWS - 1] + 1, &rope, err);
     }
     for (int after = 0; after < 2 && !rc; after++) {
-        const struct ww_attention_values values = values_of(e, after);
-        rc = ww_core_attention(
-            att, &values, rope, rope, positions, positions,
-            after ? x.q.after : x.q.before, after ? x.k.after : x.k.before,
-            after ? x.v.after : x.v.before, after ? context->after : context->before,
-            WW_CHECK_ROWS, WW_CHECK_ROWS, err);
+        const struct ww_attention_inputs in = inputs_of(&x, e, rope, after);
+        rc = ww_core_attention(att, &in, after ? context->after : context->before, err);
     }
     ww_rope_table_free(rope);
     ww_check_pair_free(&x.q);

@@ -8,7 +8,7 @@ enum { N = 5, H = 4, G = 2, D = 3, DV = 2 };
 
 struct rig {
     struct ww_attention att;
-    struct ww_attention_values values;
+    struct ww_attention_inputs in; /* its arrays are those below */
     uint64_t positions[N];
     double q[N * H * D];
     double k[N * G * D];
@@ -44,8 +44,12 @@ static void rig_init(struct rig *r)
 static void run(struct rig *r)
 {
     struct ww_error err;
-    OK(ww_core_attention(&r->att, &r->values, NULL, NULL, r->positions, r->positions,
-                         r->q, r->k, r->v, r->context, N, N, &err));
+    r->in.q.rows = r->q;
+    r->in.k.rows = r->k;
+    r->in.v = r->v;
+    r->in.q.positions = r->in.k.positions = r->positions;
+    r->in.q.n = r->in.k.n = N;
+    OK(ww_core_attention(&r->att, &r->in, r->context, &err));
 }
 
 /* The same from the definition; extra is added to the capped score. */
@@ -53,7 +57,7 @@ static double expected(const struct rig *r, int i, int h, int e,
                        double (*extra)(int i, int j, int h), int (*sees)(int i, int j))
 {
     int g = h / (H / G);
-    double sum = r->values.sinks ? exp(r->values.sinks[h]) : 0;
+    double sum = r->in.sinks ? exp(r->in.sinks[h]) : 0;
     double value = 0;
     for (int j = 0; j < N; j++) {
         double s = 0;
@@ -176,7 +180,7 @@ static void softcap_and_sinks_do_what_they_say(void **state)
     double sinks[H] = {0.3, -1, 2, 0};
     rig_init(&r);
     r.att.softcap = 0.8;
-    r.values.sinks = sinks;
+    r.in.sinks = sinks;
     run(&r);
     check(&r, NULL, sees_back);
 }
@@ -232,7 +236,7 @@ static void relative_bias_reads_its_table(void **state)
     r.att.causal = false;
     r.att.relative_buckets = 4;
     r.att.relative_max_distance = 8;
-    r.values.relative_bias = table;
+    r.in.relative_bias = table;
     run(&r);
     check(&r, table_extra, sees_all);
 }
@@ -284,8 +288,8 @@ static void check_norms(enum ww_qk_class qk_class, bool per_head, int q_width,
     r.att.qk_gain_per_head = per_head;
     r.att.q_norm = (struct ww_norm){.kind = WW_NORM_RMS, .eps = 1e-6};
     r.att.k_norm = r.att.q_norm;
-    r.values.q_norm.gain = gain;
-    r.values.k_norm.gain = gain;
+    r.in.q.norm.gain = gain;
+    r.in.k.norm.gain = gain;
     norm_by_hand(hand.q, N, q_width, H * D / q_width, gain, gain_step);
     norm_by_hand(hand.k, N, k_width, G * D / k_width, gain, gain_step);
     run(&r);
@@ -325,8 +329,8 @@ static void last_norm_comes_behind_the_clip(void **state)
     r.att.clip = 0.4;
     r.att.q_norm = (struct ww_norm){.kind = WW_NORM_RMS, .eps = 1e-6};
     r.att.k_norm = r.att.q_norm;
-    r.values.q_norm.gain = gain;
-    r.values.k_norm.gain = gain;
+    r.in.q.norm.gain = gain;
+    r.in.k.norm.gain = gain;
     clamp_by_hand(hand.q, N * H * D, 0.4);
     clamp_by_hand(hand.k, N * G * D, 0.4);
     clamp_by_hand(hand.v, N * G * DV, 0.4);
@@ -348,7 +352,7 @@ static void gate_multiplies_by_its_sigmoid(void **state)
     for (int i = 0; i < N * H * DV; i++) {
         gate[i] = 0.2 * i - 4;
     }
-    gated.values.gate = gate;
+    gated.in.gate = gate;
     run(&plain);
     run(&gated);
     for (int i = 0; i < N * H * DV; i++) {

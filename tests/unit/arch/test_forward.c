@@ -38,7 +38,9 @@ static void expected_block(struct ww_forward *f, const struct ww_block *b, doubl
     if (!post) {
         OK(ww_fw_norm(f, &b->norm_self, x, h, N, D, &err));
     }
-    OK(ww_fw_attention(f, att, h, N, positions, h, N, NULL, a, &err));
+    const struct ww_fw_attended self = {
+        .x = h, .positions = positions, .n = N, .source = h, .m = N};
+    OK(ww_fw_attention(f, att, &self, a, &err));
     if (b->form == WW_BLOCK_SANDWICH) {
         OK(ww_fw_norm(f, &b->post_self, a, a, N, D, &err));
     }
