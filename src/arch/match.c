@@ -216,7 +216,7 @@ static bool any_in_missing_part(const struct ww_builder *b, const struct ww_row 
 static enum ww_err match_number(struct ww_builder *b, const struct ww_row *row,
                                 struct ww_place *place, const char *layer,
                                 const struct numbered *by, uint64_t number,
-                                uint32_t family, struct ww_error *err)
+                                struct ww_error *err)
 {
     struct name name;
     const char *from = row->name;
@@ -231,8 +231,8 @@ static enum ww_err match_number(struct ww_builder *b, const struct ww_row *row,
             found++;
             rc = bind_one(b, row, place, tensor, err);
             rc = rc ? rc
-                    : set_name_space(b, place, by, number, family + alternative, tensor,
-                                     err);
+                    : set_name_space(b, place, by, number, b->n_families + alternative,
+                                     tensor, err);
         }
         if (*end == '\0') {
             break;
@@ -287,7 +287,6 @@ static enum ww_err match_row(struct ww_builder *b, const struct ww_row *row,
     struct ww_place place = {stack, block, WW_NONE, WW_NONE, WW_NONE};
     struct numbered by = numbered_by(row);
     uint64_t count = 1;
-    uint32_t family = b->n_families;
     enum ww_err rc = WW_OK;
 
     if (row->optional && nothing_stored(b, row, layer)) {
@@ -305,9 +304,9 @@ static enum ww_err match_row(struct ww_builder *b, const struct ww_row *row,
             }
             count = ww_space_size(b, &place, by.kind);
         }
-        rc = rc ? rc : match_number(b, row, &place, layer, &by, i, family, err);
+        rc = rc ? rc : match_number(b, row, &place, layer, &by, i, err);
     }
-    b->n_families = family + alternatives(row->name);
+    b->n_families += alternatives(row->name);
     return rc;
 }
 

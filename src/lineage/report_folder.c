@@ -25,7 +25,6 @@ static enum ww_err write_text(int dirfd, const char *name, const char *text,
 static enum ww_err sign(int dirfd, const char *name, struct ww_resource resources[2],
                         const struct ww_signer *signer, struct ww_error *err)
 {
-    static const char *const ignored[] = {WW_SIGNATURE_FILE};
     uint8_t root[WW_SHA256_BYTES];
     struct ww_buf payload;
     struct ww_buf bundle;
@@ -33,7 +32,7 @@ static enum ww_err sign(int dirfd, const char *name, struct ww_resource resource
 
     ww_buf_init(&payload, WW_PAYLOAD_MAX_BYTES);
     ww_buf_init(&bundle, WW_BUNDLE_MAX_BYTES);
-    rc = ww_oms_statement(name, resources, 2, ignored, 1, &payload, root, err);
+    rc = ww_oms_statement(name, resources, 2, &payload, root, err);
     if (!rc) {
         rc = ww_bundle_sign(signer, payload.data, payload.len, &bundle, err);
     }

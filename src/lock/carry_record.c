@@ -101,7 +101,7 @@ static enum ww_err write_provenance(const struct ww_carry_record *r,
     ww_buf_init(&unused, ww_json_limits_bundle.max_bytes);
     p.files = files;
     if (!rc) {
-        rc = ww_oms_statement(r->name, files, p.n_files, NULL, 0, &unused, root, err);
+        rc = ww_oms_statement(r->name, files, p.n_files, &unused, root, err);
     }
     if (!rc) {
         rc = ww_provenance_write(&p, &payload, err);

@@ -58,7 +58,7 @@ static enum ww_err list_outputs(const struct ww_lock_record *r, struct ww_resour
 
     ww_buf_init(&unused, ww_json_limits_bundle.max_bytes);
     if (!rc) {
-        rc = ww_oms_statement(r->name, *out, *n, NULL, 0, &unused, root, err);
+        rc = ww_oms_statement(r->name, *out, *n, &unused, root, err);
     }
     ww_buf_release(&unused);
     return rc;

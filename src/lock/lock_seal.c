@@ -153,9 +153,12 @@ static enum ww_err write_tensors(struct ww_lock_run *run, const char *lock_json,
     for (uint32_t k = 0; k < n; k++) {
         by_name[k] = &run->model->tensors[run->plan.order[k]];
     }
-    rc = ww_tensors_statement(run->out_name, by_name,
-                              (const uint8_t(*)[WW_SHA256_BYTES])run->result.tensor_root,
-                              n, lock_json, &payload, run->root, err);
+    const struct ww_rooted_tensors tensors = {
+        .by_name = by_name,
+        .roots = (const uint8_t(*)[WW_SHA256_BYTES])run->result.tensor_root,
+        .n = n};
+    rc = ww_tensors_statement(run->out_name, &tensors, lock_json, &payload, run->root,
+                              err);
     if (rc) {
         goto out;
     }

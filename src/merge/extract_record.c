@@ -91,7 +91,7 @@ static enum ww_err make(const struct ww_extracting *x, const struct ww_plan *pla
     p.files = files;
     ww_buf_init(&unused, ww_json_limits_bundle.max_bytes);
     if (!rc) {
-        rc = ww_oms_statement(name, files, p.n_files, NULL, 0, &unused, root, err);
+        rc = ww_oms_statement(name, files, p.n_files, &unused, root, err);
     }
     if (!rc) {
         rc = ww_provenance_write(&p, payload, err);

@@ -239,7 +239,7 @@ static enum ww_err write_record(struct lora_run *run, struct ww_out *out,
     ww_buf_init(&bundle, ww_json_limits_bundle.max_bytes);
     record.out_name = name;
     if (!rc) {
-        rc = ww_oms_statement(name, files, n, NULL, 0, &payload, root, err);
+        rc = ww_oms_statement(name, files, n, &payload, root, err);
     }
     if (!rc) {
         rc = ww_record_write(run->job.work, &record, &record_text, err);

@@ -88,8 +88,8 @@ static enum ww_err make_oms(struct ww_merge_folder_run *run, struct ww_buf *payl
         run->files[i].name = plan->files[i].name;
         memcpy(run->files[i].sha256, run->result.output_sha256[i], WW_SHA256_BYTES);
     }
-    return ww_oms_statement(run->out_name, run->files, plan->n_files, NULL, 0, payload,
-                            run->root, err);
+    return ww_oms_statement(run->out_name, run->files, plan->n_files, payload, run->root,
+                            err);
 }
 
 static enum ww_err put_ancestor(void *run, const char *path, const void *bytes,

@@ -264,8 +264,7 @@ static enum ww_err write_signature(struct seal_run *run, struct ww_error *err)
     ww_buf_init(&payload, ww_json_limits_bundle.max_bytes);
     ww_buf_init(&bundle, ww_json_limits_bundle.max_bytes);
     if (!rc) {
-        rc = ww_oms_statement(run->out_name, files, record.n_files, NULL, 0, &payload,
-                              root, err);
+        rc = ww_oms_statement(run->out_name, files, record.n_files, &payload, root, err);
     }
     if (!rc && !run->options->no_lineage) {
         record.files = files;

@@ -58,24 +58,25 @@ void ww_file_state(const struct stat *st, char out[WW_FILE_STATE_BYTES]);
  *  must show in its times. */
 bool ww_file_settled(const struct stat *st, const struct timespec *at);
 
-/** A signing run with a cache. */
+/** A signing run with a cache. The caller sets path to n. */
 struct ww_cache_run {
+    const char *path; /* of the cache */
+    struct ww_signkey *key;
+    int dirfd;                 /* of the model */
+    struct ww_resource *files; /* [n] below it */
+    size_t n;
     struct ww_cache old;
-    struct stat *before; /* one for each file */
+    struct stat *before; /* [n] */
     struct timespec begun;
     uint64_t hits;
     uint64_t bytes; /* of the files that were not read */
 };
 /** Load the cache and fill in what it knows: done[i] is set, and the digest. */
-enum ww_err ww_cache_begin(struct ww_cache_run *run, const char *path,
-                           struct ww_signkey *key, int dirfd, struct ww_resource *files,
-                           size_t n, bool *done, struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_cache_begin(struct ww_cache_run *run, bool *done,
+                           struct ww_error *err) WW_MUST_USE;
 /** Keep what has not changed meanwhile. tensors may be NULL. */
-enum ww_err ww_cache_end(struct ww_cache_run *run, const char *path,
-                         struct ww_signkey *key, int dirfd,
-                         const struct ww_resource *files, size_t n,
-                         const struct ww_buf *tensors, const char *model_name,
-                         const uint8_t root[WW_SHA256_BYTES],
+enum ww_err ww_cache_end(struct ww_cache_run *run, const struct ww_buf *tensors,
+                         const char *model_name, const uint8_t root[WW_SHA256_BYTES],
                          struct ww_error *err) WW_MUST_USE;
 void ww_cache_run_release(struct ww_cache_run *run);
 

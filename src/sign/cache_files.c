@@ -47,12 +47,11 @@ static enum ww_err stat_file(int dirfd, const char *name, struct stat *st,
     return rc;
 }
 
-enum ww_err ww_cache_begin(struct ww_cache_run *run, const char *path,
-                           struct ww_signkey *key, int dirfd, struct ww_resource *files,
-                           size_t n, bool *done, struct ww_error *err)
+enum ww_err ww_cache_begin(struct ww_cache_run *run, bool *done, struct ww_error *err)
 {
+    const size_t n = run->n;
     char state[WW_FILE_STATE_BYTES];
-    enum ww_err rc = ww_cache_load(path, key, &run->old, err);
+    enum ww_err rc = ww_cache_load(run->path, run->key, &run->old, err);
 
     if (rc) {
         return rc;
@@ -64,14 +63,14 @@ enum ww_err ww_cache_begin(struct ww_cache_run *run, const char *path,
     clock_gettime(CLOCK_REALTIME, &run->begun);
     for (size_t i = 0; i < n && !rc; i++) {
         const uint8_t *digest = NULL;
-        rc = stat_file(dirfd, files[i].name, &run->before[i], err);
+        rc = stat_file(run->dirfd, run->files[i].name, &run->before[i], err);
         if (rc) {
             break;
         }
         ww_file_state(&run->before[i], state);
         digest = ww_cache_find(&run->old, state);
         if (digest) {
-            memcpy(files[i].sha256, digest, WW_SHA256_BYTES);
+            memcpy(run->files[i].sha256, digest, WW_SHA256_BYTES);
             done[i] = true;
             run->hits++;
             run->bytes += (uint64_t)run->before[i].st_size;
@@ -81,15 +80,15 @@ enum ww_err ww_cache_begin(struct ww_cache_run *run, const char *path,
 }
 
 /* The change time never goes back, so what is the same now was the same all the while. */
-static enum ww_err keep(const struct ww_cache_run *run, int dirfd,
-                        const struct ww_resource *file, size_t i, struct ww_cache *out,
+static enum ww_err keep(const struct ww_cache_run *run, size_t i, struct ww_cache *out,
                         struct ww_error *err)
 {
+    const struct ww_resource *file = &run->files[i];
     char before[WW_FILE_STATE_BYTES];
     char after[WW_FILE_STATE_BYTES];
     struct stat st;
 
-    if (stat_file(dirfd, file->name, &st, NULL) != WW_OK) {
+    if (stat_file(run->dirfd, file->name, &st, NULL) != WW_OK) {
         return WW_OK; /* it is for the verifier to notice */
     }
     ww_file_state(&run->before[i], before);
@@ -100,11 +99,9 @@ static enum ww_err keep(const struct ww_cache_run *run, int dirfd,
     return ww_cache_add(out, after, file->sha256, err);
 }
 
-enum ww_err ww_cache_end(struct ww_cache_run *run, const char *path,
-                         struct ww_signkey *key, int dirfd,
-                         const struct ww_resource *files, size_t n,
-                         const struct ww_buf *tensors, const char *model_name,
-                         const uint8_t root[WW_SHA256_BYTES], struct ww_error *err)
+enum ww_err ww_cache_end(struct ww_cache_run *run, const struct ww_buf *tensors,
+                         const char *model_name, const uint8_t root[WW_SHA256_BYTES],
+                         struct ww_error *err)
 {
     struct ww_cache cache = {.has_tensors = tensors != NULL};
     enum ww_err rc = WW_OK;
@@ -112,11 +109,11 @@ enum ww_err ww_cache_end(struct ww_cache_run *run, const char *path,
     if (tensors) {
         ww_sha256_of(tensors->data, tensors->len, cache.tensors);
     }
-    for (size_t i = 0; i < n && !rc; i++) {
-        rc = keep(run, dirfd, &files[i], i, &cache, err);
+    for (size_t i = 0; i < run->n && !rc; i++) {
+        rc = keep(run, i, &cache, err);
     }
     if (!rc) {
-        rc = ww_cache_save(&cache, path, key, model_name, root, err);
+        rc = ww_cache_save(&cache, run->path, run->key, model_name, root, err);
     }
     ww_cache_release(&cache);
     return rc;

@@ -20,21 +20,23 @@
 #define RANGE_STEP ((size_t)1 << 20)
 
 struct batch {
+    int dirfd;
+    struct ww_file_digest *files;
     struct ww_hash_job jobs[BATCH];
     struct stat before[BATCH];
-    size_t n;
+    size_t n; /* opened */
 };
 
-static enum ww_err open_batch(int dirfd, struct ww_file_digest *files, size_t n,
-                              struct batch *batch, struct ww_error *err)
+static enum ww_err open_batch(struct batch *batch, size_t n, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
     for (batch->n = 0; batch->n < n;) {
         struct ww_hash_job *job = &batch->jobs[batch->n];
         struct stat *st = &batch->before[batch->n];
-        struct ww_file_digest *file = &files[batch->n];
-        rc = ww_file_open_at(dirfd, file->path, WW_LINKS_REFUSE, &job->fd, st, err);
+        struct ww_file_digest *file = &batch->files[batch->n];
+        rc =
+            ww_file_open_at(batch->dirfd, file->path, WW_LINKS_REFUSE, &job->fd, st, err);
         if (rc) {
             return rc;
         }
@@ -47,12 +49,12 @@ static enum ww_err open_batch(int dirfd, struct ww_file_digest *files, size_t n,
     return WW_OK;
 }
 
-static enum ww_err run_batch(int dirfd, struct ww_file_digest *files, size_t n,
-                             struct batch *batch, const char *algorithm,
+static enum ww_err run_batch(struct batch *batch, size_t n, const char *algorithm,
                              const char *phase, const struct ww_run_options *run,
                              struct ww_error *err)
 {
-    enum ww_err rc = open_batch(dirfd, files, n, batch, err);
+    struct ww_file_digest *files = batch->files;
+    enum ww_err rc = open_batch(batch, n, err);
     if (rc) {
         goto out;
     }
@@ -78,9 +80,11 @@ enum ww_err ww_digest_files(int dirfd, struct ww_file_digest *files, size_t n,
     if (!batch) {
         return WW_FAIL_MEMORY(err, "open files");
     }
+    batch->dirfd = dirfd;
     for (size_t at = 0; at < n && !rc; at += BATCH) {
-        size_t step = n - at < BATCH ? n - at : BATCH;
-        rc = run_batch(dirfd, files + at, step, batch, algorithm, phase, run, err);
+        batch->files = files + at;
+        rc = run_batch(batch, (size_t)ww_min_u64(n - at, BATCH), algorithm, phase, run,
+                       err);
     }
     ww_free(batch);
     return rc;

@@ -50,10 +50,16 @@ enum ww_err ww_oms_parse(const uint8_t *payload, size_t len, bool is_v02,
                          struct ww_oms *out, struct ww_error *err) WW_MUST_USE;
 void ww_oms_release(struct ww_oms *oms);
 
-/** As ww_oms_statement; signature: its path in the folder, NULL when it lies outside. */
+/** What a statement lists as ignored beside attestations. */
+struct ww_oms_ignored {
+    const char *signature; /* its path in the folder; NULL: it lies outside */
+    const char *const *paths;
+    size_t n;
+};
+
+/** As ww_oms_statement, with other ignore_paths. */
 enum ww_err ww_oms_write(const char *model_name, struct ww_resource *resources, size_t n,
-                         const char *signature, const char *const *ignore_paths,
-                         size_t n_ignore_paths, struct ww_buf *payload,
+                         const struct ww_oms_ignored *ignored, struct ww_buf *payload,
                          uint8_t root[WW_SHA256_BYTES], struct ww_error *err) WW_MUST_USE;
 
 /** The parts that every statement of this project has in common. Checks _type, the one

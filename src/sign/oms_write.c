@@ -39,20 +39,19 @@ static enum ww_err compute_root(const struct ww_resource *resources, size_t n,
     return WW_OK;
 }
 
-static enum ww_err collect_ignored(const char *signature, const char *const *ignore_paths,
-                                   size_t n_ignore_paths, struct ww_ignore *out,
-                                   struct ww_error *err)
+static enum ww_err collect_ignored(const struct ww_oms_ignored *ignored,
+                                   struct ww_ignore *out, struct ww_error *err)
 {
     enum ww_err rc = ww_ignore_add_defaults(out, err);
 
-    for (size_t i = 0; i < n_ignore_paths && !rc; i++) {
-        rc = ww_ignore_add(out, ignore_paths[i], err);
+    for (size_t i = 0; i < ignored->n && !rc; i++) {
+        rc = ww_ignore_add(out, ignored->paths[i], err);
     }
     if (!rc) {
         rc = ww_ignore_add(out, WW_ATTESTATIONS_DIR, err);
     }
-    if (!rc && signature) {
-        rc = ww_ignore_add(out, signature, err);
+    if (!rc && ignored->signature) {
+        rc = ww_ignore_add(out, ignored->signature, err);
     }
     ww_ignore_ready(out);
     return rc;
@@ -88,8 +87,7 @@ static void write_predicate(struct ww_jw *w, const struct ww_resource *resources
 }
 
 enum ww_err ww_oms_write(const char *model_name, struct ww_resource *resources, size_t n,
-                         const char *signature, const char *const *ignore_paths,
-                         size_t n_ignore_paths, struct ww_buf *payload,
+                         const struct ww_oms_ignored *ignored, struct ww_buf *payload,
                          uint8_t root[WW_SHA256_BYTES], struct ww_error *err)
 {
     struct ww_ignore ignore = {0};
@@ -107,7 +105,7 @@ enum ww_err ww_oms_write(const char *model_name, struct ww_resource *resources, 
             goto out;
         }
     }
-    rc = collect_ignored(signature, ignore_paths, n_ignore_paths, &ignore, err);
+    rc = collect_ignored(ignored, &ignore, err);
     if (rc) {
         goto out;
     }
@@ -127,10 +125,10 @@ out:
 }
 
 enum ww_err ww_oms_statement(const char *model_name, struct ww_resource *resources,
-                             size_t n, const char *const *ignore_paths,
-                             size_t n_ignore_paths, struct ww_buf *payload,
+                             size_t n, struct ww_buf *payload,
                              uint8_t root[WW_SHA256_BYTES], struct ww_error *err)
 {
-    return ww_oms_write(model_name, resources, n, WW_SIGNATURE_FILE, ignore_paths,
-                        n_ignore_paths, payload, root, err);
+    const struct ww_oms_ignored ignored = {.signature = WW_SIGNATURE_FILE};
+
+    return ww_oms_write(model_name, resources, n, &ignored, payload, root, err);
 }

@@ -301,8 +301,12 @@ static enum ww_err ask_cache(struct job *job, bool *is_done, struct ww_error *er
     if (!job->options->cache) {
         return WW_OK;
     }
-    rc = ww_cache_begin(&job->cache, job->options->cache, job->signer->key,
-                        job->target.dirfd, job->resources, job->n, is_done, err);
+    job->cache.path = job->options->cache;
+    job->cache.key = job->signer->key;
+    job->cache.dirfd = job->target.dirfd;
+    job->cache.files = job->resources;
+    job->cache.n = job->n;
+    rc = ww_cache_begin(&job->cache, is_done, err);
     if (!rc && job->options->tensors) {
         rc = keep_tensors(job, is_done, err);
     }
@@ -390,9 +394,12 @@ static enum ww_err state_and_sign(struct job *job, struct ww_sign_report *report
 
     ww_buf_init(&payload, WW_PAYLOAD_MAX_BYTES);
     ww_buf_init(&bundle, WW_BUNDLE_MAX_BYTES);
-    rc = ww_oms_write(ww_target_name(&job->target), job->resources, job->n,
-                      job->target.signature, (const char *const *)job->ignore.paths.items,
-                      job->ignore.paths.n, &payload, root, err);
+    const struct ww_oms_ignored ignored = {
+        .signature = job->target.signature,
+        .paths = (const char *const *)job->ignore.paths.items,
+        .n = job->ignore.paths.n};
+    rc = ww_oms_write(ww_target_name(&job->target), job->resources, job->n, &ignored,
+                      &payload, root, err);
     if (rc) {
         goto out;
     }
@@ -414,9 +421,7 @@ static enum ww_err state_and_sign(struct job *job, struct ww_sign_report *report
     if (rc || !job->options->cache) {
         goto out;
     }
-    rc = ww_cache_end(&job->cache, job->options->cache, job->signer->key,
-                      job->target.dirfd, job->resources, job->n,
-                      job->options->tensors ? &job->tensors : NULL,
+    rc = ww_cache_end(&job->cache, job->options->tensors ? &job->tensors : NULL,
                       ww_target_name(&job->target), root, err);
 out:
     ww_buf_release(&bundle);

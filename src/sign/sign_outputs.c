@@ -51,7 +51,7 @@ enum ww_err ww_sign_outputs(const struct ww_signer *signer, const char *name,
     if (rc) {
         goto out;
     }
-    rc = ww_oms_statement(name, resources, n, NULL, 0, &payload, root_bytes, err);
+    rc = ww_oms_statement(name, resources, n, &payload, root_bytes, err);
     if (!rc) {
         rc = ww_bundle_sign(signer, payload.data, payload.len, &bundle, err);
     }

@@ -38,8 +38,7 @@ enum ww_err ww_statement_load(int dirfd, const char *signed_name, const char *pl
 /** OMS statement over resources (sorted here by code point); attestations and the
  *  signature are in its ignore_paths. root: the OMS root digest. */
 enum ww_err ww_oms_statement(const char *model_name, struct ww_resource *resources,
-                             size_t n, const char *const *ignore_paths,
-                             size_t n_ignore_paths, struct ww_buf *payload,
+                             size_t n, struct ww_buf *payload,
                              uint8_t root[WW_SHA256_BYTES],
                              struct ww_error *err) WW_MUST_USE;
 
@@ -66,13 +65,18 @@ enum ww_err ww_sign_outputs(const struct ww_signer *signer, const char *name,
                             char root[2 * WW_SHA256_BYTES + 1],
                             struct ww_error *err) WW_MUST_USE;
 
+/** Tensors in name order, with their roots. */
+struct ww_rooted_tensors {
+    const struct ww_tensor *const *by_name;
+    const uint8_t (*roots)[WW_SHA256_BYTES];
+    size_t n;
+};
+
 /** The tensor statement: predicate {tensors: {algorithm, chunk, count, root, items:
- * [{name, dtype, shape, bytes, root}]}, lock: object or absent}. Items in name order.
- * subject is the model name with the model root as digest "sha256". lock_json may be
- * NULL. */
+ * [{name, dtype, shape, bytes, root}]}, lock: object or absent}. subject is the model
+ * name with the model root as digest "sha256". lock_json may be NULL. */
 enum ww_err ww_tensors_statement(const char *model_name,
-                                 const struct ww_tensor *const *tensors_by_name,
-                                 const uint8_t (*roots)[WW_SHA256_BYTES], size_t n,
+                                 const struct ww_rooted_tensors *tensors,
                                  const char *lock_json, struct ww_buf *payload,
                                  uint8_t model_root[WW_SHA256_BYTES],
                                  struct ww_error *err) WW_MUST_USE;

@@ -52,8 +52,7 @@ static void write_item(struct ww_jw *w, const struct ww_tensor *tensor,
     ww_jw_close(w);
 }
 
-static void write_predicate(struct ww_jw *w, const struct ww_tensor *const *tensors,
-                            const uint8_t (*roots)[WW_SHA256_BYTES], size_t n,
+static void write_predicate(struct ww_jw *w, const struct ww_rooted_tensors *tensors,
                             const uint8_t model_root[WW_SHA256_BYTES],
                             const char *lock_json)
 {
@@ -62,12 +61,12 @@ static void write_predicate(struct ww_jw *w, const struct ww_tensor *const *tens
     ww_jw_object(w);
     ww_jw_kstr(w, "algorithm", WW_TENSORS_ALGORITHM);
     ww_jw_ku64(w, "chunk", WW_TREE_CHUNK);
-    ww_jw_ku64(w, "count", n);
+    ww_jw_ku64(w, "count", tensors->n);
     ww_jw_khex(w, "root", model_root, WW_SHA256_BYTES);
     ww_jw_key(w, "items");
     ww_jw_array(w);
-    for (size_t i = 0; i < n; i++) {
-        write_item(w, tensors[i], roots[i]);
+    for (size_t i = 0; i < tensors->n; i++) {
+        write_item(w, tensors->by_name[i], tensors->roots[i]);
     }
     ww_jw_close(w);
     ww_jw_close(w);
@@ -79,8 +78,7 @@ static void write_predicate(struct ww_jw *w, const struct ww_tensor *const *tens
 }
 
 enum ww_err ww_tensors_statement(const char *model_name,
-                                 const struct ww_tensor *const *tensors_by_name,
-                                 const uint8_t (*roots)[WW_SHA256_BYTES], size_t n,
+                                 const struct ww_rooted_tensors *tensors,
                                  const char *lock_json, struct ww_buf *payload,
                                  uint8_t model_root[WW_SHA256_BYTES],
                                  struct ww_error *err)
@@ -88,23 +86,23 @@ enum ww_err ww_tensors_statement(const char *model_name,
     struct ww_jw w;
     enum ww_err rc = WW_OK;
 
-    if (n == 0) {
+    if (tensors->n == 0) {
         return WW_FAIL(err, WW_E_TENSOR, "model '%s' has no tensor", model_name);
     }
-    for (size_t i = 1; i < n; i++) {
-        if (strcmp(tensors_by_name[i - 1]->name, tensors_by_name[i]->name) >= 0) {
-            return WW_FAIL(err, WW_E_USAGE, "tensor '%s' is out of order",
-                           tensors_by_name[i]->name);
+    for (size_t i = 1; i < tensors->n; i++) {
+        const char *name = tensors->by_name[i]->name;
+        if (strcmp(tensors->by_name[i - 1]->name, name) >= 0) {
+            return WW_FAIL(err, WW_E_USAGE, "tensor '%s' is out of order", name);
         }
     }
-    rc = fold_roots(roots, n, model_root, err);
+    rc = fold_roots(tensors->roots, tensors->n, model_root, err);
     if (rc) {
         return rc;
     }
     ww_buf_clear(payload);
     ww_jw_init(&w, payload, 0);
     ww_statement_begin(&w, model_name, model_root, WW_TENSORS_PREDICATE);
-    write_predicate(&w, tensors_by_name, roots, n, model_root, lock_json);
+    write_predicate(&w, tensors, model_root, lock_json);
     ww_jw_close(&w);
     return ww_jw_end(&w, err);
 }
@@ -128,9 +126,12 @@ enum ww_err ww_tensors_statement_of(const char *model_name, const struct ww_mode
         memcpy(roots[k], tensor_root[order[k]], WW_SHA256_BYTES);
     }
     if (!rc) {
-        rc = ww_tensors_statement(model_name, by_name,
-                                  (const uint8_t(*)[WW_SHA256_BYTES])roots, n, lock_json,
-                                  payload, model_root, err);
+        const struct ww_rooted_tensors tensors = {
+            .by_name = by_name,
+            .roots = (const uint8_t(*)[WW_SHA256_BYTES])roots,
+            .n = n};
+        rc = ww_tensors_statement(model_name, &tensors, lock_json, payload, model_root,
+                                  err);
     }
     ww_free(order);
     ww_free(rank);

@@ -105,10 +105,13 @@ static void write_and_read(const uint8_t *data, size_t size)
         make_tensor(made, &m);
     }
     ww_buf_init(&payload, 1 << 20);
-    FUZZ_CHECK(ww_tensors_statement("m", made->sorted,
-                                    (const uint8_t(*)[WW_SHA256_BYTES])made->roots,
-                                    made->n, size % 2 ? "{\"level\":\"exact\"}" : NULL,
-                                    &payload, root, &err) == WW_OK);
+    const struct ww_rooted_tensors tensors = {
+        .by_name = made->sorted,
+        .roots = (const uint8_t(*)[WW_SHA256_BYTES])made->roots,
+        .n = made->n};
+    FUZZ_CHECK(ww_tensors_statement("m", &tensors,
+                                    size % 2 ? "{\"level\":\"exact\"}" : NULL, &payload,
+                                    root, &err) == WW_OK);
     FUZZ_CHECK(ww_tensors_parse(payload.data, payload.len, &statement, &err) == WW_OK);
     FUZZ_CHECK(memcmp(statement.model_root, root, sizeof(root)) == 0);
     FUZZ_CHECK((statement.lock != NULL) == (size % 2 == 1));

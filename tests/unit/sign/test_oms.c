@@ -22,7 +22,7 @@ static void statement_has_the_bytes_of_the_worked_vector(void **state)
                                  resource("config.json", DEMO_CONFIG_SHA)};
 
     ww_buf_init(&payload, 4096);
-    OK(ww_oms_statement("demo", list, 2, NULL, 0, &payload, root, &err));
+    OK(ww_oms_statement("demo", list, 2, &payload, root, &err));
     assert_string_equal(ww_buf_cstr(&payload), DEMO_STATEMENT);
     assert_int_equal(payload.len, 657);
     ww_hex(hex, root, sizeof(root));
@@ -45,7 +45,7 @@ static void resources_are_sorted_by_code_point_of_the_whole_name(void **state)
                                        "\xf0\x9f\x98\x80"};
 
     ww_buf_init(&payload, 8192);
-    OK(ww_oms_statement("m", list, 5, NULL, 0, &payload, root, &err));
+    OK(ww_oms_statement("m", list, 5, &payload, root, &err));
     for (size_t i = 0; i < 5; i++) {
         assert_string_equal(list[i].name, want[i]);
     }
@@ -63,11 +63,13 @@ ignore_paths_are_sorted_and_a_foreign_signature_is_not_among_them(void **state)
     struct ww_resource list[] = {resource("x", DEMO_CONFIG_SHA)};
 
     ww_buf_init(&payload, 4096);
-    OK(ww_oms_write("m", list, 1, NULL, ignored, 3, &payload, root, &err));
+    OK(ww_oms_write("m", list, 1, &(struct ww_oms_ignored){.paths = ignored, .n = 3},
+                    &payload, root, &err));
     assert_non_null(strstr(ww_buf_cstr(&payload),
                            "\"ignore_paths\":[\".git\",\".gitattributes\",\".github\","
                            "\".gitignore\",\"a/b\",\"attestations\",\"cache\"]"));
-    OK(ww_oms_write("m", list, 1, "sig/m.sig", ignored, 0, &payload, root, &err));
+    OK(ww_oms_write("m", list, 1, &(struct ww_oms_ignored){.signature = "sig/m.sig"},
+                    &payload, root, &err));
     assert_non_null(strstr(ww_buf_cstr(&payload), "\"attestations\",\"sig/m.sig\"]"));
     ww_buf_release(&payload);
 }
@@ -82,8 +84,8 @@ static void statement_over_no_file_or_a_file_twice_is_refused(void **state)
                                  resource("x", DEMO_WEIGHTS_SHA)};
 
     ww_buf_init(&payload, 4096);
-    FAILS(ww_oms_statement("m", list, 0, NULL, 0, &payload, root, &err), WW_E_MALFORMED);
-    FAILS(ww_oms_statement("m", list, 2, NULL, 0, &payload, root, &err), WW_E_USAGE);
+    FAILS(ww_oms_statement("m", list, 0, &payload, root, &err), WW_E_MALFORMED);
+    FAILS(ww_oms_statement("m", list, 2, &payload, root, &err), WW_E_USAGE);
     ww_buf_release(&payload);
 }
 

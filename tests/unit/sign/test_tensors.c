@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sign/tensors.h"
+#include "util/fail.h"
 
 #include "fixture.h"
 #include "stream/tree.h"
@@ -47,6 +48,8 @@ static void statement_folds_the_vector_into_its_root(void **state)
     struct ww_error err = {0};
     const struct ww_tensor *const tensors[] = {&w, &z};
     uint8_t roots[2][WW_SHA256_BYTES];
+    const struct ww_rooted_tensors two = {tensors,
+                                          (const uint8_t(*)[WW_SHA256_BYTES])roots, 2};
     uint8_t root[WW_SHA256_BYTES];
     char hex[WW_HEX_BYTES(WW_SHA256_BYTES)];
     struct ww_buf payload;
@@ -54,16 +57,14 @@ static void statement_folds_the_vector_into_its_root(void **state)
     ww_buf_init(&payload, 8192);
     unhex(roots[0], ROOT_W);
     unhex(roots[1], ROOT_Z);
-    OK(ww_tensors_statement("m", tensors, (const uint8_t(*)[WW_SHA256_BYTES])roots, 2,
-                            NULL, &payload, root, &err));
+    OK(ww_tensors_statement("m", &two, NULL, &payload, root, &err));
     ww_hex(hex, root, sizeof(root));
     assert_string_equal(hex, ROOT_MODEL);
     assert_string_equal(ww_buf_cstr(&payload), GOOD);
     unhex(root, ROOT_W);
     assert_memory_equal(roots[0], root, sizeof(root)); /* folding works on a copy */
-    OK(ww_tensors_statement("m", tensors, (const uint8_t(*)[WW_SHA256_BYTES])roots, 2,
-                            "{\"level\":\"exact\",\"n\":[1,-2,true,null]}", &payload,
-                            root, &err));
+    OK(ww_tensors_statement("m", &two, "{\"level\":\"exact\",\"n\":[1,-2,true,null]}",
+                            &payload, root, &err));
     assert_string_equal(ww_buf_cstr(&payload), LOCKED);
     ww_buf_release(&payload);
 }
@@ -74,20 +75,22 @@ static void statement_needs_tensors_in_name_order(void **state)
     struct ww_error err = {0};
     const struct ww_tensor *const swapped[] = {&z, &w};
     const struct ww_tensor *const twice[] = {&w, &w};
-    uint8_t roots[2][WW_SHA256_BYTES] = {{0}};
+    uint8_t zeros[2][WW_SHA256_BYTES] = {{0}};
+    const uint8_t(*roots)[WW_SHA256_BYTES] = (const uint8_t(*)[WW_SHA256_BYTES])zeros;
+    const struct {
+        struct ww_rooted_tensors tensors;
+        enum ww_err code;
+    } rows[] = {{{swapped, roots, 2}, WW_E_USAGE},
+                {{twice, roots, 2}, WW_E_USAGE},
+                {{twice, roots, 0}, WW_E_TENSOR}};
     uint8_t root[WW_SHA256_BYTES];
     struct ww_buf payload;
 
     ww_buf_init(&payload, 8192);
-    FAILS(ww_tensors_statement("m", swapped, (const uint8_t(*)[WW_SHA256_BYTES])roots, 2,
-                               NULL, &payload, root, &err),
-          WW_E_USAGE);
-    FAILS(ww_tensors_statement("m", twice, (const uint8_t(*)[WW_SHA256_BYTES])roots, 2,
-                               NULL, &payload, root, &err),
-          WW_E_USAGE);
-    FAILS(ww_tensors_statement("m", twice, (const uint8_t(*)[WW_SHA256_BYTES])roots, 0,
-                               NULL, &payload, root, &err),
-          WW_E_TENSOR);
+    for (size_t i = 0; i < WW_LEN(rows); i++) {
+        FAILS(ww_tensors_statement("m", &rows[i].tensors, NULL, &payload, root, &err),
+              rows[i].code);
+    }
     ww_buf_release(&payload);
 }
 
