@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "model/adapter.h"
+#include "model/config.h"
+#include "model/packed.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -154,6 +156,27 @@ enum ww_err ww_disguise_decoded(const char *path, struct ww_disguise *out,
         ww_disguise_release(out);
     }
     return rc;
+}
+
+/* Packed weights are not decoded: layouts are many, and the methods behind some of them
+ * move weights apart from rounding (rows are scaled by their inputs, what rounding left
+ * is spread over the columns that follow). Left alone they would be skipped as no floats,
+ * and an answer from norms and embeddings would look like one from the model. */
+enum ww_err ww_disguise_unpacked(const struct ww_model *model, struct ww_error *err)
+{
+    const char *method = model->config ? model->config->quant_method : NULL;
+    struct ww_packed packed;
+    enum ww_err rc = ww_model_packed(model, &packed, err);
+
+    if (rc || packed.tensor == WW_NONE) {
+        return rc;
+    }
+    return WW_FAIL(err, WW_E_QUANTISED,
+                   "'%s' holds packed weights ('%.160s': %s%s%.40s), which are not "
+                   "decoded; save its weights as floats with the program that packed "
+                   "them",
+                   model->path, model->tensors[packed.tensor].name, packed.what,
+                   method ? ", by config " : "", method ? method : "");
 }
 
 enum ww_err ww_disguise_open(const char *path, const struct ww_model *base,

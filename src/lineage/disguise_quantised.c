@@ -351,6 +351,34 @@ static enum ww_err tell(const struct quantised *q, struct ww_disguise *out,
     return rc;
 }
 
+/* A scale under a name that nobody here knows, of floats, whose numbers without it would
+ * look like weights; integers without a scale stay what they are. */
+static enum ww_err refuse_unknown(const struct ww_model *model, uint32_t t,
+                                  struct ww_error *err)
+{
+    const char *name = model->tensors[t].name;
+    const char *last = strrchr(name, '.');
+    uint32_t at = WW_NONE;
+    char *weight = NULL;
+
+    if (!last || !strstr(last, "scale")) {
+        return WW_OK;
+    }
+    weight = ww_asprintf("%.*s.weight", (int)(last - name), name);
+    if (!weight) {
+        return WW_FAIL_MEMORY(err, "a name");
+    }
+    at = ww_model_find(model, weight);
+    ww_free(weight);
+    return at == WW_NONE || !is_weight(&model->tensors[at]) ||
+                   model->tensors[at].dtype == WW_DTYPE_I8
+               ? WW_OK
+               : WW_FAIL(err, WW_E_QUANTISED,
+                         "what '%.160s' of '%s' does to '%.160s' is not known; save its "
+                         "weights as floats with the program that rounded them",
+                         name, model->path, model->tensors[at].name);
+}
+
 enum ww_err ww_disguise_quantised(struct ww_model *model, struct ww_disguise *out,
                                   bool *took, struct ww_strlist *notes,
                                   struct ww_error *err)
@@ -385,7 +413,8 @@ enum ww_err ww_disguise_quantised(struct ww_model *model, struct ww_disguise *ou
     }
     for (uint32_t t = 0; t < model->n_tensors && !rc; t++) {
         if (!is_beside(&model->tensors[t])) {
-            rc = show_tensor(q, t, shown, err);
+            rc = refuse_unknown(model, t, err);
+            rc = rc ? rc : show_tensor(q, t, shown, err);
         }
     }
     if (!rc) {

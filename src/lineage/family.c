@@ -6,6 +6,7 @@
 
 #include "lineage/strangers.h"
 #include "lineage/grid.h"
+#include "model/packed.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
@@ -235,6 +236,7 @@ enum ww_err ww_family_open(const char *const *paths, unsigned n, struct ww_famil
     out->n_models = n;
     for (unsigned m = WW_FAMILY_BASE; m < n && !rc; m++) {
         rc = ww_model_open(paths[m], &out->models[m], err);
+        rc = rc ? rc : ww_model_plain(out->models[m], paths[m], err);
     }
     if (!rc) {
         rc = ww_disguise_open(paths[WW_FAMILY_SUSPECT], out->models[WW_FAMILY_BASE],

@@ -8,6 +8,7 @@
 #include "merge/build.h"
 #include "merge/hub_cache.h"
 #include "model/config.h"
+#include "model/packed.h"
 #include "model/vocab_names.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -130,11 +131,9 @@ static enum ww_err open_one(struct ww_build *build, uint32_t i, const char *path
     build->plan->models[i] = m->model;
     build->plan->n_models = i + 1;
     m->text = named->text;
-    if (m->model->config && m->model->config->quant_method) {
-        return WW_FAIL(
-            err, WW_E_QUANTISED,
-            "model '%s' is quantised (%s); merge the weights that it was made of",
-            m->text, m->model->config->quant_method);
+    rc = ww_model_plain(m->model, m->text, err);
+    if (rc) {
+        return rc;
     }
     if (named->revision && named->recipe == WW_NONE &&
         !ww_hub_has(build->options->hub_cache, m->model->path)) {

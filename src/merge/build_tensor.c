@@ -183,14 +183,6 @@ static enum ww_err check_dtypes(const struct ww_build *build,
             continue;
         }
         dtype = tensor_of(build, seat)->dtype;
-        if (ww_dtype_bits(dtype) < 8 ||
-            (dtype >= WW_DTYPE_F8_E5M2 && dtype <= WW_DTYPE_F8_E5M2FNUZ)) {
-            return WW_FAIL(
-                err, WW_E_QUANTISED,
-                "tensor '%s' of '%s' is %s; merge the weights that it was made "
-                "of",
-                slot->name, text_of(build, seat), ww_dtype_name(dtype));
-        }
         if (ww_dtype_is_plain_float(dtype) && ww_dtype_is_plain_float(*common)) {
             *common = promote(*common, dtype);
         } else if (dtype != *common) {

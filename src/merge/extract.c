@@ -24,6 +24,7 @@
 #include "merge/tied.h"
 #include "model/config.h"
 #include "model/orientation.h"
+#include "model/packed.h"
 #include "model/vocab_names.h"
 #include "stream/cpus.h"
 #include "la/la.h"
@@ -243,7 +244,7 @@ static enum ww_err compare(const struct ww_extracting *x, const struct ww_pair *
     const struct ww_tensor *t = &pair->base->tensors[pair->t];
     enum ww_err rc = WW_OK;
 
-    if (!is_held(x, t)) {
+    if (!is_held(x, t) || !ww_dtype_is_plain_float(t->dtype)) {
         return ww_pair_compare(pair, changed, norm, err);
     }
     *diff = ww_calloc(t->n_elements + 1, sizeof(**diff));
@@ -266,16 +267,16 @@ static enum ww_err take_tensor(struct ww_extracting *x, const struct ww_model *b
     float *diff = NULL;
     enum ww_err rc = ww_pair_open(base, model, t, &pair, err);
 
-    if (rc || !ww_dtype_is_plain_float(tensor->dtype)) {
-        x->report->unchanged += !rc;
-        return rc;
-    }
-    rc = compare(x, &pair, &diff, &changed, &norm, err);
+    rc = rc ? rc : compare(x, &pair, &diff, &changed, &norm, err);
     if (rc) {
         goto out;
     }
     if (!changed) {
         x->report->unchanged++;
+    } else if (!ww_dtype_is_plain_float(tensor->dtype)) {
+        x->report->dropped++;
+        rc = ww_extract_note(x->report, err, "changed and is left out: whole numbers",
+                             tensor->name);
     } else if (is_linear(tensor) && !is_in(&x->others, tensor->name)) {
         rc = factor(x, &pair, diff, norm, err);
     } else if (x->portable) {
@@ -446,6 +447,8 @@ enum ww_err ww_extract_adapter(const char *base_path, const char *model_path,
     if (!rc) {
         rc = check_locks(base, model, err);
     }
+    rc = rc ? rc : ww_model_plain(base, base->path, err);
+    rc = rc ? rc : ww_model_plain(model, model->path, err);
     if (!rc) {
         rc = ww_extract_scratch(out_path, &x.fd, err);
     }

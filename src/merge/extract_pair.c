@@ -89,15 +89,36 @@ void ww_pair_measure(const float *difference, uint64_t n, bool *changed, double 
     }
 }
 
-enum ww_err ww_pair_compare(const struct ww_pair *pair, bool *changed, double *norm,
-                            struct ww_error *err)
+/* Of other than floats: do their bytes differ? */
+static enum ww_err compare_bytes(const struct ww_pair *pair, bool *changed,
+                                 struct ww_error *err)
+{
+    const struct ww_tensor *t = &pair->base->tensors[pair->t];
+    const size_t size = ww_dtype_bits(t->dtype) / 8;
+    const uint64_t most = ww_min_u64(t->n_elements, WW_PAIR_BLOCK);
+    uint8_t *bytes = ww_calloc(most + 1, 2 * size);
+    enum ww_err rc = bytes ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
+
+    for (uint64_t at = 0; at < t->n_elements && !rc && !*changed; at += most) {
+        const size_t n = (size_t)ww_min_u64(most, t->n_elements - at);
+        rc = ww_elements_bytes(pair->base, pair->t, at, n, bytes, err);
+        if (!rc) {
+            rc =
+                ww_elements_bytes(pair->model, pair->other, at, n, bytes + n * size, err);
+        }
+        *changed = !rc && memcmp(bytes, bytes + n * size, n * size) != 0;
+    }
+    ww_free(bytes);
+    return rc;
+}
+
+static enum ww_err compare_floats(const struct ww_pair *pair, bool *changed, double *norm,
+                                  struct ww_error *err)
 {
     const uint64_t n = pair->base->tensors[pair->t].n_elements;
     float *diff = ww_calloc(ww_min_u64(n, WW_PAIR_BLOCK) + 1, sizeof(*diff));
     enum ww_err rc = diff ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
 
-    *changed = false;
-    *norm = 0;
     for (uint64_t at = 0; at < n && !rc; at += WW_PAIR_BLOCK) {
         const uint64_t count = ww_min_u64(WW_PAIR_BLOCK, n - at);
         rc = ww_pair_difference(pair, at, count, diff, err);
@@ -107,4 +128,14 @@ enum ww_err ww_pair_compare(const struct ww_pair *pair, bool *changed, double *n
     }
     ww_free(diff);
     return rc;
+}
+
+enum ww_err ww_pair_compare(const struct ww_pair *pair, bool *changed, double *norm,
+                            struct ww_error *err)
+{
+    *changed = false;
+    *norm = 0;
+    return ww_dtype_is_plain_float(pair->base->tensors[pair->t].dtype)
+               ? compare_floats(pair, changed, norm, err)
+               : compare_bytes(pair, changed, err);
 }

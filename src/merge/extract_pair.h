@@ -25,7 +25,8 @@ enum ww_err ww_pair_difference(const struct ww_pair *pair, uint64_t first, uint6
 /** Of a difference, or more of it: *changed becomes true where some element differs, and
  *  *norm grows by the squared norm. */
 void ww_pair_measure(const float *difference, uint64_t n, bool *changed, double *norm);
-/** *changed: some element differs; *norm: the difference's squared norm. */
+/** *changed: some element differs; *norm: the difference's squared norm, 0 of other than
+ *  floats. */
 enum ww_err ww_pair_compare(const struct ww_pair *pair, bool *changed, double *norm,
                             struct ww_error *err) WW_MUST_USE;
 

@@ -200,3 +200,24 @@ pair() {
     pair '{"model_type": "llama"}' model.layers.0.mlp.gate_proj.weight=4x3
     jq -e '(.warnings // []) == []' said
 }
+
+@test "of quantised weights nothing is computed, whatever config.json says" {
+    make_pair '{"model_type": "llama"}' model.layers.0.up_proj.qweight=4x8 \
+        model.layers.0.up_proj.scales=1x4 model.norm.weight=4
+    sed -i 's/qweight": {"dtype": "F32"/qweight": {"dtype": "I32"/' {base,tuned}/model.safetensors
+    refused 6 "model 'base' is quantised .'model.layers.0.up_proj.qweight': GPTQ" \
+        "$WW" extract base tuned out
+    refused 6 "model 'base' is quantised" "$WW" lineage decompose tuned --base base --candidate tuned
+    printf 'merge_method: linear\nmodels: [{model: base}, {model: tuned}]\n' >recipe.yml
+    refused 6 "model 'base' is quantised" "$WW" merge recipe.yml out --allow-mixed
+    rm -r base tuned
+    make_pair '{"quantization_config": {"quant_method": "fp8"}}' model.up_proj.weight=4x8
+    refused 6 "model 'base' is quantised .fp8." "$WW" extract base tuned out
+}
+
+@test "whole numbers that changed are told" {
+    make_pair '{"model_type": "llama"}' model.up_proj.weight=4x8 model.count=4
+    sed -i 's/count": {"dtype": "F32"/count": {"dtype": "I32"/' {base,tuned}/model.safetensors
+    run "$WW" extract base tuned out
+    [[ $status == 0 && $output == *"'model.count' changed and is left out: whole numbers"* ]]
+}

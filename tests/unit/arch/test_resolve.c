@@ -447,8 +447,7 @@ static void quantised_weights_are_refused(void **state)
 {
     (void)state;
     static const char *const companions[] = {
-        "qweight", "qzeros",        "g_idx",
-        "SCB",     "weight_scale",  "weight_packed",
+        "qweight", "SCB",           "weight_scale",    "weight_packed",
         "k_scale", "weight.absmax", "weight_scale_inv"};
     for (size_t i = 0; i < sizeof(companions) / sizeof(companions[0]); i++) {
         struct ww_fx *fx = llama(CONFIG(USUAL));
@@ -457,6 +456,8 @@ static void quantised_weights_are_refused(void **state)
     }
     struct ww_fx *fx = llama(CONFIG(USUAL)); /* GPT-OSS as it is published */
     ww_fx_add(fx, "4,16", "model.layers.0.mlp.experts.gate_up_proj_blocks");
+    ww_fx_find(fx, "model.layers.0.mlp.experts.gate_up_proj_blocks")->dtype = "U8";
+    ww_fx_find(fx, "model.layers.0.mlp.experts.gate_up_proj_blocks")->bytes = 1;
     refuse(fx, WW_E_QUANTISED, "mlp.experts.gate_up_proj", "MXFP4");
     fx = llama(CONFIG(USUAL));
     ww_fx_find(fx, "model.layers.0.self_attn.q_proj.weight")->dtype = "I8";

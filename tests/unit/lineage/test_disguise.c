@@ -247,6 +247,9 @@ static void scales_that_do_not_fit_are_refused(void **state)
                     "8") "," TENSOR("w.weight_scale", "F32", "0,2", "8",
                                     "8") "," TENSOR("x", "F32", "2", "8", "16") "}",
          WW_E_QUANTISED},
+        {"{" TENSOR("w.weight", "F8_E4M3", "2,4", "0",
+                    "8") "," TENSOR("w.scale", "F32", "2,1", "8", "16") "}",
+         WW_E_QUANTISED},
     };
     const struct eight all = {{0}, {1, 1}};
     struct ww_error err = {0};
@@ -379,6 +382,7 @@ static void packed_weights_are_refused_with_their_kind(void **state)
          "bitsandbytes"},
         {"{" TENSOR("w.weight.absmax", "F32", "8", "0", "32") "}", "bitsandbytes"},
         {"{" TENSOR("w.weight", "U8", "32,1", "0", "32") "}", "four-bit bytes"},
+        {"{" TENSOR("w.weight", "U32", "2,4", "0", "32") "}", "MLX"},
         {"{" TENSOR("w_blocks", "U8", "2,2,8", "0", "32") "}", "MXFP4"},
         {"{" TENSOR("w.q_weight", "I32", "2,4", "0", "32") "}", "EXL2"},
         {"{" TENSOR("w.trellis", "I16", "2,4,2", "0", "32") "}", "EXL3"},

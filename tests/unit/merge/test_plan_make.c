@@ -123,7 +123,7 @@ static void shapes_and_dtypes_must_agree(void **state)
     pm = pm_new();
     ww_fx_find(pm->model[1], "model.norm.weight")->dtype = "F8_E4M3";
     ww_fx_find(pm->model[1], "model.norm.weight")->bytes = 1;
-    PM_FAILS(LINEAR, WW_E_QUANTISED, "is F8_E4M3");
+    PM_FAILS(LINEAR, WW_E_QUANTISED, "F8_E4M3");
     pm_free(pm);
 }
 
