@@ -71,6 +71,9 @@ static const char *differs(const struct moved *m)
     const struct ww_block *now = &m->now->blocks[m->now_block];
     const struct ww_block *was = &m->was->blocks[m->was_block];
 
+    if (now->residual_multiplier != was->residual_multiplier) {
+        return "factor on its branches";
+    }
     if (now->self == WW_NONE || was->self == WW_NONE) {
         return NULL;
     }
@@ -121,8 +124,9 @@ static enum ww_err tell(struct ww_build *build, uint64_t layer, uint64_t was,
                   : ww_build_warn(
                         build, err,
                         "layer %llu of the output, layer %llu of '%.200s', has another "
-                        "%s there: config.json tells it by a layer's number; a list by "
-                        "layers, as layer_types, would move with them%s",
+                        "%s there: config.json tells it by a layer's number, or by how "
+                        "many there are; a list by layers, as layer_types, would move "
+                        "with them%s",
                         (unsigned long long)layer, (unsigned long long)was,
                         build->models[model].text, what,
                         n > 1 ? "; so it is with further layers" : "");
