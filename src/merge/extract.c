@@ -39,8 +39,9 @@
 
 static bool is_embedding(const char *name)
 {
-    static const char *const words[] = {"embed", "wte.", "wpe.", "shared.weight",
-                                        "relative_attention_bias"};
+    static const char *const words[] = {"embed",          "wte.",
+                                        "wpe.",           "shared.weight",
+                                        "transformer.w.", "relative_attention_bias"};
     for (size_t i = 0; i < WW_LEN(words); i++) {
         if (strstr(name, words[i])) {
             return true;
@@ -49,10 +50,12 @@ static bool is_embedding(const char *name)
     return false;
 }
 
+/* Gains of a norm may have a row for each head. */
 static bool is_linear(const struct ww_tensor *t)
 {
     return t->rank == 2 && t->shape[0] > 1 && t->shape[1] > 1 &&
-           ww_str_ends(t->name, ".weight") && !is_embedding(t->name);
+           ww_str_ends(t->name, ".weight") && !ww_str_ends(t->name, "norm.weight") &&
+           !is_embedding(t->name);
 }
 
 /* Is it in one of these modules? */
@@ -80,14 +83,13 @@ static enum ww_err find_others(const struct ww_model *base, struct ww_strlist *m
     for (uint32_t t = 0; t < base->n_tensors && !rc; t++) {
         const char *name = base->tensors[t].name;
         const char *dot = strrchr(name, '.');
+        const bool fused = ww_str_ends(name, ".in_proj_weight");
         if (ww_str_ends(name, ".weight") || ww_str_ends(name, ".bias") ||
-            is_in(modules, name)) {
+            (is_in(modules, name) && !fused)) {
             continue;
         }
         char *module = ww_strndup(name, dot ? (size_t)(dot - name) : strlen(name));
-        char *output = ww_str_ends(name, ".in_proj_weight") && module
-                           ? ww_asprintf("%s.out_proj", module)
-                           : NULL;
+        char *output = fused && module ? ww_asprintf("%s.out_proj", module) : NULL;
         rc = module ? ww_strlist_add(modules, module, err)
                     : WW_FAIL_MEMORY(err, "an adapter");
         if (!rc && output) {

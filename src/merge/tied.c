@@ -24,7 +24,8 @@ static const char *const headless[] = {"*Classification", "*ForQuestionAnswering
 /* Parts of other heads than a single matrix by the name lm_head. */
 static const char *const other_heads[] = {"cls.predictions.transform.dense.weight",
                                           "lm_head.dense.weight"};
-static const char *const other_types[] = {"biogpt", "modernbert-decoder"};
+static const char *const other_types[] = {"biogpt", "modernbert-decoder",
+                                          "gpt_neox_japanese"};
 
 static bool has_class(const struct ww_model *model, const char *const *globs, size_t n)
 {

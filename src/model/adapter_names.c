@@ -27,7 +27,7 @@ struct renaming {
 
 static const struct renaming renamings[] = {
     {{"vit", "deit", "vit_msn", "vit_mae", "ijepa", "yolos", "beit", "data2vec-vision",
-      "dinov2", "dinov2_with_registers"},
+      "dinov2", "dinov2_with_registers", "audio-spectrogram-transformer"},
      {{".layers.", ".encoder.layer."},
       {".attention.q_proj.", ".attention.attention.query."},
       {".attention.k_proj.", ".attention.attention.key."},
@@ -36,12 +36,34 @@ static const struct renaming renamings[] = {
       {".mlp.fc1.", ".intermediate.dense."},
       {".mlp.fc2.", ".output.dense."}}},
     {{"llava", "llava_next", "llava_onevision", "vipllava", "gemma3", "paligemma",
-      "mistral3", "internvl", "mllama"},
+      "mistral3", "internvl", "mllama", "aya_vision", "qwen2_audio"},
      {{"model.language_model.", "language_model.model."}}},
     {{"qwen2_vl", "qwen2_5_vl"}, {{"model.language_model.", "model."}}},
     {{"nemotron_h"}, {{"model.", "backbone."}}},
     {{"gpt_neox"}, {{"lm_head.", "embed_out."}}},
     {{"mixtral", "minimax", "minimax_m2"}, {{".mlp.", ".block_sparse_moe."}}},
+    {{"hy_v3"},
+     {{".mlp.shared_experts.", ".mlp.shared_mlp."}, {".mlp.gate.", ".mlp.router.gate."}}},
+    {{"kimi_linear"},
+     {{".self_attn.forget_gate.", ".self_attn."}, {".mlp.", ".block_sparse_moe."}}},
+    {{"sarvam_moe"},
+     {{"model.embed_tokens.", "model.word_embeddings."},
+      {".self_attn.o_proj.", ".attention.dense."}}},
+    {{"nomic_bert"},
+     {{".layers.", ".encoder.layers."},
+      {".self_attn.o_proj.", ".attn.out_proj."},
+      {".up_proj.", ".fc11."},
+      {".gate_proj.", ".fc12."},
+      {".down_proj.", ".fc2."}}},
+    {{"gte"},
+     {{".layers.", ".encoder.layer."}, {".self_attn.o_proj.", ".attention.o_proj."}}},
+    {{"jina_embeddings_v3"},
+     {{".layers.", ".encoder.layers."}, {".self_attn.o_proj.", ".mixer.out_proj."}}},
+    {{"altclip"}, {{".layers.", ".layer."}}},
+    {{"dinov3_vit"}, {{"model.layer.", "layer."}}},
+    {{"olmo_hybrid"},
+     {{".input_layernorm.", ".attention_layer_norm."},
+      {".post_attention_layernorm.", ".feedforward_layer_norm."}}},
     {{"phimoe"}, {{".mlp.", ".block_sparse_moe."}, {".router.", ".gate."}}},
     {{"exaone"},
      {{"model.layers.", "transformer.h."},
@@ -63,6 +85,18 @@ static const struct renaming *find(const char *model_type)
         }
     }
     return NULL;
+}
+
+bool ww_adapter_is_renamed(const char *model_type, const char *name)
+{
+    const struct renaming *r = find(model_type);
+
+    for (size_t i = 0; r && i < MAX_PAIRS && r->pairs[i].module; i++) {
+        if (strstr(name, r->pairs[i].file) && !strstr(name, r->pairs[i].module)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* The name with the first place of one text taken by another; the old one is freed. */

@@ -11,7 +11,8 @@ static const char *const embeddings[] = {
     "embed_tokens.weight",    "wte.weight",
     "word_embeddings.weight", "embed_in.weight",
     "tok_embeddings.weight",  "shared.weight",
-    "tokens_embed.weight",    "backbone.embeddings.weight"};
+    "tokens_embed.weight",    "backbone.embeddings.weight",
+    "transformer.w.weight"};
 
 /* Whole names of modules, but for what wraps an lm_head. */
 static const char *const heads[] = {"lm_head",

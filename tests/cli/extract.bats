@@ -118,14 +118,14 @@ PY
 
 @test "parameters of no module that PEFT saves are carried by their names alone, and come back" {
     make_pair '{"model_type": "siglip"}' logit_scale= model.self_attn.sinks=4 model.self_attn.q_proj.weight=4x3 \
-        head.attention.in_proj_weight=9x3 head.attention.out_proj.weight=3x3
+        head.attention.in_proj_bias=9 head.attention.in_proj_weight=9x3 head.attention.out_proj.weight=3x3
     "$WW" extract base tuned out -q
     jq -e '.modules_to_save == ["head.attention.out_proj"] and .target_modules == ["model.self_attn.q_proj"]' \
         out/adapter_config.json
     printf 'merge_method: passthrough\nmodels: [{model: base+out}]\n' >recipe.yml
     "$WW" merge recipe.yml back -q
     "$WW" extract back tuned none --rank 1 -q --json >said
-    jq -e '.whole == 0 and .matrices == 1 and .unchanged == 4' said
+    jq -e '.whole == 0 and .matrices == 1 and .unchanged == 5' said
 }
 
 @test "an adapter with a weight whole and as factors is not merged" {
@@ -197,6 +197,8 @@ pair() {
     jq -e '.warnings[0] | contains("of a mixture of experts")' said
     pair '{"model_type": "qwen3_moe"}' model.layers.0.mlp.gate.weight=4x3
     jq -e '.warnings[0] | contains("of a mixture of experts")' said
+    pair '{"model_type": "wavlm"}' wavlm.encoder.layers.0.attention.q_proj.weight=4x3
+    jq -e '.warnings[0] | contains("does not run")' said
     pair '{"model_type": "llama"}' model.layers.0.mlp.gate_proj.weight=4x3
     jq -e '(.warnings // []) == []' said
 }
@@ -220,4 +222,11 @@ pair() {
     sed -i 's/count": {"dtype": "F32"/count": {"dtype": "I32"/' {base,tuned}/model.safetensors
     run "$WW" extract base tuned out
     [[ $status == 0 && $output == *"'model.count' changed and is left out: whole numbers"* ]]
+}
+
+@test "an embedding of another name and gains by heads are no linear layers" {
+    pair '{"model_type": "ctrl"}' transformer.w.weight=4x3
+    jq -e '.modules_to_save == ["transformer.w"] and .target_modules == null' out/adapter_config.json
+    pair '{"model_type": "cohere"}' model.layers.0.self_attn.q_norm.weight=4x3
+    jq -e '.modules_to_save == ["model.layers.0.self_attn.q_norm"]' out/adapter_config.json
 }

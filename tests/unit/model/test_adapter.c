@@ -257,7 +257,15 @@ static void modules_of_new_names_are_found_under_the_old(void **state)
                  "model.layers.0.block_sparse_moe.gate.weight");
     is_stored_as("phimoe", "model.layers.0.mlp.router.weight",
                  "model.layers.0.block_sparse_moe.gate.weight");
+    is_stored_as("hy_v3", "model.layers.1.mlp.shared_experts.up_proj.weight",
+                 "model.layers.1.mlp.shared_mlp.up_proj.weight");
+    is_stored_as("nomic_bert", "nomic_bert.layers.0.mlp.down_proj.weight",
+                 "nomic_bert.encoder.layers.0.mlp.fc2.weight");
     is_stored_as("llama", "model.layers.0.self_attn.q_proj.weight", NULL);
+    assert_true(ww_adapter_is_renamed("dinov3_vit", "layer.0.norm1.weight"));
+    assert_true(ww_adapter_is_renamed("exaone", "transformer.h.0.mlp.c_proj.weight"));
+    assert_false(ww_adapter_is_renamed("hy_v3", "model.layers.0.mlp.up_proj.weight"));
+    assert_false(ww_adapter_is_renamed(NULL, "layer.0.norm1.weight"));
     is_stored_as(NULL, "x", NULL);
 }
 
