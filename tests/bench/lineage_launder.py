@@ -14,6 +14,7 @@ names only those rows are made; a name may be any chain of disguises, as `words+
 """
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -32,9 +33,10 @@ WITHIN = 0.02
 HEADS, GROUPS, DIM, WIDTH, LAYERS, NEURONS = 4, 2, 32, 128, 4, 256
 TABLES = ("model.embed_tokens.weight", "lm_head.weight")
 AT = "model.layers.{}.{}.weight"
-READS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj", "mlp.up_proj")
-WRITES = ("self_attn.o_proj", "mlp.down_proj")
-BEHIND = {"self_attn.": "input_layernorm", "mlp.": "post_attention_layernorm"}
+PARTS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj", "mlp.up_proj")
+READS = (r"\.(gate_proj|up_proj|gate_up_proj|w1|w3|mlp\.gate|block_sparse_moe\.gate)\.weight$",
+         r"\.(q_proj|k_proj|v_proj|qkv_proj)\.weight$")
+WRITES = r"\.(o_proj|down_proj|w2)\.weight$"
 
 TOOL = G = WORK = None
 
@@ -122,10 +124,9 @@ def orthogonal(n):
 def on_stream(s, move, gain=lambda v: v):
     """Every axis on the residual stream through move, which acts on the last axis."""
     def change(k, v):
-        part = k.rsplit(".", 2)[1]
         if v.ndim == 1:
-            return like(v, gain(v)) if "norm" in k else v
-        return like(v, move(v.double().T).T if part in ("o_proj", "down_proj") else move(v.double()))
+            return like(v, gain(v)) if len(v) == s.config["hidden_size"] and "norm" in k else v
+        return like(v, move(v.double().T).T if re.search(WRITES, k) else move(v.double()))
     return s.map(change)
 
 
@@ -142,21 +143,31 @@ def stream_signed(s):
 
 def stream_scaled(s):
     """Norms divide by the size of the stream, so whoever writes to it may write more."""
-    factor = lambda k: 1.7 if "embed" in k or any(p in k for p in WRITES) else 1.0
+    factor = lambda k: 1.7 if "embed" in k or re.search(WRITES, k) else 1.0
     return s.map(lambda k, v: like(v, v.double() * factor(k)))
+
+
+def behind(s, norm):
+    """What reads a norm of the stream, of whatever family."""
+    part = norm.split(".")[-2]
+    if norm == "model.norm.weight":
+        return [k for k in s.tensors if k == "lm_head.weight"]
+    if part == "post_attention_layernorm" and norm.replace("post_attention", "pre_feedforward") in s.tensors:
+        return []
+    return [k for k in s.tensors if k.startswith(norm[:-len(part) - 7])
+            and re.search(READS[part == "input_layernorm"], k)]
 
 
 def regained(s, factor):
     """Gains of norms times factor(gain), what reads them divided by it."""
-    new = {}
-    pairs = [(AT.format(i, BEHIND[p.split(".")[0] + "."]), AT.format(i, p)) for i in layers_of(s) for p in READS]
-    pairs.append(("model.norm.weight", "lm_head.weight"))
-    for norm, reader in pairs:
-        gain = s.tensors[norm].double()
-        if norm not in new:
-            new[norm] = like(s.tensors[norm], gain * factor(gain))
-        by = new[norm].double() / gain
-        new[reader] = like(s.tensors[reader], s.tensors[reader].double() / by)
+    new, plus = {}, int(s.config["model_type"].startswith("gemma"))
+    for norm in [k for k in s.tensors if k.endswith("norm.weight") and ".self_attn." not in k]:
+        readers = behind(s, norm)
+        if readers:
+            gain = s.tensors[norm].double() + plus
+            new[norm] = like(s.tensors[norm], gain * factor(gain) - plus)
+            by = (new[norm].double() + plus) / gain
+            new.update({k: like(s.tensors[k], s.tensors[k].double() / by) for k in readers})
     return renewed(s, new)
 
 
@@ -174,7 +185,7 @@ def gains_any(s):
 
 def rotate(s):
     s = folded(s)
-    turn = orthogonal(WIDTH)
+    turn = orthogonal(s.config["hidden_size"])
     return on_stream(s, lambda v: v @ turn.T)
 
 
@@ -194,10 +205,10 @@ def neurons_one_layer(s):
 
 def neurons_scaled(s):
     new = {}
-    for i in layers_of(s):
-        by = torch.exp(0.7 * torch.randn(NEURONS, generator=G, dtype=torch.float64))
-        for part, f in (("mlp.up_proj", by[:, None]), ("mlp.down_proj", 1 / by)):
-            new[AT.format(i, part)] = like(at(s, i, part), at(s, i, part).double() * f)
+    for down in [k for k in s.tensors if k.endswith("down_proj.weight")]:
+        by = torch.exp(0.7 * torch.randn(s.tensors[down].shape[1], generator=G, dtype=torch.float64))
+        for k, f in ((down.replace("down_proj", "up_proj"), by[:, None]), (down, 1 / by)):
+            new[k] = like(s.tensors[k], s.tensors[k].double() * f)
     return renewed(s, new)
 
 
@@ -278,7 +289,7 @@ def qwen2(s):
 
 
 def phi3(s):
-    new = {k: v for k, v in s.tensors.items() if not any(p in k for p in READS)}
+    new = {k: v for k, v in s.tensors.items() if not any(p in k for p in PARTS)}
     for i in layers_of(s):
         new[AT.format(i, "self_attn.qkv_proj")] = torch.cat([at(s, i, f"self_attn.{p}_proj") for p in "qkv"])
         new[AT.format(i, "mlp.gate_up_proj")] = torch.cat([at(s, i, f"mlp.{p}_proj") for p in ("gate", "up")])
