@@ -21,8 +21,8 @@
 #define PIECES 64
 #define PIECE 1024
 #define CLASSES 33 /* exponents of factors, -16 to 16 */
-#define LEAST 256  /* elements of a class that tells */
-#define LOUD 16    /* times as far from the base, squared, as the nearest class */
+#define LEAST 256  /* elements that tell */
+#define LOUD 16    /* times as far from the base, squared, as what is nearest */
 
 #define SHOWS 0.02 /* unexplained; what was added leaves 0.005 */
 
@@ -121,9 +121,19 @@ struct look {
     double suspect[PIECE];
     double base[PIECE];
     double factors[PIECE];
-    double n[CLASSES];
-    double squares[CLASSES]; /* sums of squared distances from the base */
+    struct sums {
+        double n;
+        double squares; /* of distances from the base */
+        double factors; /* squared */
+    } classes[CLASSES]; /* by factor */
 };
+
+static void add(struct sums *to, const struct sums *more)
+{
+    to->n += more->n;
+    to->squares += more->squares;
+    to->factors += more->factors;
+}
 
 static enum ww_err look_at(const struct loud *l, uint32_t t, const struct ww_model *base,
                            uint32_t b, struct look *look, struct ww_error *err)
@@ -133,8 +143,7 @@ static enum ww_err look_at(const struct loud *l, uint32_t t, const struct ww_mod
     const uint64_t every = ww_max_u64(PIECE, all / PIECES);
     enum ww_err rc = WW_OK;
 
-    memset(look->n, 0, sizeof(look->n));
-    memset(look->squares, 0, sizeof(look->squares));
+    memset(look->classes, 0, sizeof(look->classes));
     for (uint64_t at = 0; at < all && !rc; at += every) {
         const size_t n = (size_t)ww_min_u64(PIECE, all - at);
         rc =
@@ -147,8 +156,8 @@ static enum ww_err look_at(const struct loud *l, uint32_t t, const struct ww_mod
             const double away = look->suspect[e] - look->base[e];
             const int class = ilogb(look->factors[e]) + CLASSES / 2;
             if (class >= 0 && class < CLASSES) {
-                look->n[class] += 1;
-                look->squares[class] += away * away;
+                add(&look->classes[class],
+                    &(struct sums){1, away * away, look->factors[e] * look->factors[e]});
             }
         }
     }
@@ -163,24 +172,44 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* What factors brought, beside the class that is nearest, is a step's square / 12: the
+/* Classes from the smallest factor on, together until they tell; how many that makes. A
+ * narrow matrix has few rows of each factor. */
+static size_t gather(const struct look *look, struct sums *out)
+{
+    struct sums rest = {0};
+    size_t n = 0;
+
+    for (int c = 0; c < CLASSES; c++) {
+        add(&rest, &look->classes[c]);
+        if (rest.n >= LEAST) {
+            out[n++] = rest;
+            rest = (struct sums){0};
+        }
+    }
+    if (n > 0) {
+        add(&out[n - 1], &rest);
+    }
+    return n;
+}
+
+/* What factors brought, beside the rows that are nearest, is a step's square / 12: the
  * median of what classes say. One that brings as much as all there is without it leaves
  * nothing. */
 static struct loudness loudness_of(const struct look *look)
 {
+    struct sums groups[CLASSES];
     double told[CLASSES];
     double least = INFINITY;
+    const size_t n_groups = gather(look, groups);
     size_t n = 0;
 
-    for (int c = 0; c < CLASSES; c++) {
-        if (look->n[c] >= LEAST) {
-            least = fmin(least, look->squares[c] / look->n[c]);
-        }
+    for (size_t g = 0; g < n_groups; g++) {
+        least = fmin(least, groups[g].squares / groups[g].n);
     }
-    for (int c = 0; c < CLASSES; c++) {
-        const double square = look->n[c] >= LEAST ? look->squares[c] / look->n[c] : 0;
-        if (square > LOUD * least) {
-            told[n++] = ldexp(square - least, -2 * (c - CLASSES / 2));
+    for (size_t g = 0; g < n_groups; g++) {
+        const double brought = groups[g].squares - groups[g].n * least;
+        if (groups[g].squares > LOUD * least * groups[g].n) {
+            told[n++] = brought / groups[g].factors;
         }
     }
     qsort(told, n, sizeof(*told), by_size);
