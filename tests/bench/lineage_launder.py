@@ -34,8 +34,9 @@ HEADS, GROUPS, DIM, WIDTH, LAYERS, NEURONS = 4, 2, 32, 128, 4, 256
 TABLES = ("model.embed_tokens.weight", "lm_head.weight")
 AT = "model.layers.{}.{}.weight"
 PARTS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj", "mlp.up_proj")
-READS = (r"\.(gate_proj|up_proj|gate_up_proj|w1|w3|mlp\.gate|block_sparse_moe\.gate)\.weight$",
-         r"\.(q_proj|k_proj|v_proj|qkv_proj)\.weight$")
+READS = {"input_layernorm": "q_proj|k_proj|v_proj|qkv_proj",
+         "post_attention_layernorm": r"gate_proj|up_proj|gate_up_proj|w1|w3|mlp\.gate|block_sparse_moe\.gate",
+         "pre_feedforward_layernorm": "gate_proj|up_proj"}
 WRITES = r"\.(o_proj|down_proj|w2)\.weight$"
 
 TOOL = G = WORK = None
@@ -154,8 +155,8 @@ def behind(s, norm):
         return [k for k in s.tensors if k == "lm_head.weight"]
     if part == "post_attention_layernorm" and norm.replace("post_attention", "pre_feedforward") in s.tensors:
         return []
-    return [k for k in s.tensors if k.startswith(norm[:-len(part) - 7])
-            and re.search(READS[part == "input_layernorm"], k)]
+    return [k for k in s.tensors if part in READS and k.startswith(norm[:-len(part) - 7])
+            and re.search(rf"\.({READS[part]})\.weight$", k)]
 
 
 def regained(s, factor):
