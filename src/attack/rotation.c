@@ -140,6 +140,15 @@ static const double *enter_norm(struct walk *w, const struct ww_norm *norm)
     return *gains;
 }
 
+/* Its gains stay where they are. */
+static void leave_norm(struct walk *w, const struct ww_norm *norm)
+{
+    w->out->gains_alone = true;
+    if (norm->gain != WW_NONE) {
+        w->out->parts[norm->gain].on = false;
+    }
+}
+
 static void enter_reader(struct walk *w, const struct ww_linear *linear,
                          const double *gains)
 {
@@ -166,9 +175,14 @@ static void enter_block(struct walk *w, const struct ww_block *block)
     const struct ww_attention *att =
         block->self == WW_NONE ? NULL : &layout->attentions[block->self];
 
-    if (block->form != WW_BLOCK_PRE || block->cross != WW_NONE || block->uncovered) {
+    if ((block->form != WW_BLOCK_PRE && block->form != WW_BLOCK_SANDWICH) ||
+        block->cross != WW_NONE || block->uncovered) {
         w->fits = false;
         return;
+    }
+    if (block->form == WW_BLOCK_SANDWICH) {
+        leave_norm(w, &block->post_self);
+        leave_norm(w, &block->post_mlp);
     }
     if (att) {
         const double *gains = enter_norm(w, &block->norm_self);
@@ -219,15 +233,16 @@ static void walk_model(struct walk *w)
 
     w->fits = layout->residual.space != WW_NONE &&
               layout->residual.group == WW_RESIDUAL_SIGNED && layout->n_stacks == 1 &&
-              !layout->stacks[0].own_stream && layout->head.weight != WW_NONE &&
-              layout->head.weight != layout->embed;
+              !layout->stacks[0].own_stream && layout->head.weight != WW_NONE;
     for (uint32_t t = 0; t < w->out->n_tensors && w->fits; t++) {
         find_part(layout, t, &w->out->parts[t], &w->fits);
     }
     for (uint32_t b = 0; b < layout->n_blocks && w->fits; b++) {
         enter_block(w, &layout->blocks[b]);
     }
-    if (w->fits) {
+    if (w->fits && layout->head.weight == layout->embed) {
+        leave_norm(w, &layout->stacks[0].final_norm);
+    } else if (w->fits) {
         const double *gains = enter_norm(w, &layout->stacks[0].final_norm);
         enter_reader(w, &layout->head, gains);
     }
@@ -390,7 +405,8 @@ enum ww_err ww_rotation_find(const struct ww_pair *pair, struct ww_rotation *out
     struct walk w = {.pair = pair, .out = out, .folded = true, .err = err};
     enum ww_err rc = find_parts(&w);
 
-    if (!rc && w.fits && w.folded && w.different) {
+    out->gains_alone = out->gains_alone && w.fits && w.folded && w.different;
+    if (!rc && w.fits && w.folded && w.different && !out->gains_alone) {
         rc = ww_la_ready(err);
         rc = rc ? rc : solve(pair, out, err);
     }

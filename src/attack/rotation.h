@@ -26,15 +26,18 @@ struct ww_rotation {
     struct ww_stream_part *parts; /* by tensor of the locked model */
     double **gains;               /* owned, by tensor: gains of the anchor */
     uint32_t n_tensors;
+    bool gains_alone; /* gains may be in what reads them, but nothing can be turned: a
+                         tied head, norms behind attention and feed-forward block */
 };
 
 /** Is every gain on the stream one, and do the anchor's differ? Then solve for r from the
  *  tables of both models. Layouts where it cannot be told which norm a linear reads are
- *  left alone. */
+ *  left alone. r stays NULL where gains_alone is all that may be undone. */
 enum ww_err ww_rotation_find(const struct ww_pair *pair, struct ww_rotation *out,
                              struct ww_error *err) WW_MUST_USE;
 /** What of a model lies on its stream, with its own gains; r stays NULL. *fits is false
- *  for layouts where it cannot be told which norm a linear reads. */
+ *  for layouts where it cannot be told which norm a linear reads. Of gains_alone, gains
+ *  that are not folded (the last norm's, those of norms behind a branch) are off. */
 enum ww_err ww_rotation_parts(const struct ww_layout *layout, struct ww_rotation *out,
                               bool *fits, struct ww_error *err) WW_MUST_USE;
 /** Better, with the rows of gates: tables is sum e' e^T of the tables. */

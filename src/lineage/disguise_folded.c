@@ -126,7 +126,9 @@ static uint64_t words_of(const struct ww_model *model)
     return words;
 }
 
-/* A model that was scaled has a longer head as well, and is no disguise. */
+/* A model that was scaled has a longer head as well, and is no disguise. Of a tied head
+ * that cannot be told, nor is a stream behind norms of its own as long as what writes it.
+ */
 static enum ww_err measure(struct moved_gains *g, bool *odd, struct ww_error *err)
 {
     const uint64_t words = ww_min_u64(words_of(g->inner), words_of(g->anchor->from));
@@ -137,6 +139,11 @@ static enum ww_err measure(struct moved_gains *g, bool *odd, struct ww_error *er
     rc = rc ? rc : ww_folded_norms(g->anchor, words, &base, err);
     if (rc) {
         return rc;
+    }
+    if (g->suspect->parts.gains_alone || g->anchor->parts.gains_alone) {
+        *odd = g->n_odd > 0 && !far_off(own.embeddings, base.embeddings) &&
+               g->suspect->parts.gains_alone == g->anchor->parts.gains_alone;
+        return WW_OK;
     }
     if (far_off(own.embeddings, base.embeddings) && base.embeddings > 0) {
         g->suspect->length = sqrt(own.embeddings / base.embeddings);

@@ -468,10 +468,10 @@ enum ww_err ww_disguise_rotated(struct ww_model *const *models, unsigned n_model
     rc = r->tensors
              ? ww_rotation_open(r->model, models[WW_FAMILY_BASE], &r->rotation, err)
              : WW_FAIL_MEMORY(err, "a rotated suspect");
-    if (!rc && !r->rotation.r && !r->inner.read) {
+    if (!rc && !r->rotation.r && !r->rotation.gains_alone && !r->inner.read) {
         rc = look_elsewhere(r, models[WW_FAMILY_BASE], err);
     }
-    if (!rc && r->rotation.r && r->inner.folded) {
+    if (!rc && (r->rotation.r || r->rotation.gains_alone) && r->inner.folded) {
         rc = ww_rotated_still(models, n_models, &r->rotation, &r->still, err);
         related = r->still;
     }

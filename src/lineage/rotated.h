@@ -45,7 +45,8 @@ enum ww_err ww_rotated_fit(struct ww_model *const *models, unsigned n_models,
                            const struct ww_depths *depths, struct ww_rotation *rotation,
                            bool *related, struct ww_error *err) WW_MUST_USE;
 
-/** Of a suspect whose gains are folded in: was its stream not turned at all? *still then,
+/** Of a suspect whose gains are folded in: was its stream not turned at all? It was not
+ * where rotation has no r but gains_alone. *still then,
  * rotation is the identity, and its gains are those of the sum, brought nearer to what
  * each column of what reads a norm is to base + sum s_i (source_i - base), by least
  * squares in turns with the shares s, as far as columns tell (empirical Bayes). A column

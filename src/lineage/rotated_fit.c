@@ -493,28 +493,29 @@ enum ww_err ww_rotated_fit(struct ww_model *const *models, unsigned n_models,
 
 static void set_identity(double *r, size_t n)
 {
-    memset(r, 0, n * n * sizeof(*r));
     for (size_t i = 0; i < n; i++) {
         r[i * n + i] = 1;
     }
 }
 
-/* Is the stream the base's as it is, beside what a rotation would make of it? */
-static enum ww_err choose_still(struct fit *f, const double *turned, bool *still,
+/* Is the stream the base's as it is, beside what a rotation (NULL: there is none) would
+ * make of it? f has the identity, whose gains are looked for then. */
+static enum ww_err choose_still(struct fit *f, double *turned, bool *still,
                                 struct ww_error *err)
 {
-    const size_t n = f->rotation->n;
-    double apart = 0;
+    double *const same = f->rotation->r;
+    double apart = HUGE_VAL;
     bool related = false;
-    enum ww_err rc = choose(f, &related, err);
+    enum ww_err rc = WW_OK;
 
-    apart = f->apart;
-    set_identity(f->rotation->r, n);
-    rc = rc ? rc : choose(f, still, err);
-    *still = *still && (!related || f->apart <= AS_NEAR * apart);
-    if (!*still) {
-        memcpy(f->rotation->r, turned, n * n * sizeof(*turned));
+    if (turned) {
+        f->rotation->r = turned;
+        rc = choose(f, &related, err);
+        f->rotation->r = same;
+        apart = related ? f->apart : HUGE_VAL;
     }
+    rc = rc ? rc : choose(f, still, err);
+    *still = *still && f->apart <= AS_NEAR * apart;
     return rc;
 }
 
@@ -523,21 +524,30 @@ enum ww_err ww_rotated_still(struct ww_model *const *models, unsigned n_models,
                              struct ww_error *err)
 {
     const struct ww_depths none = {0};
-    const size_t square = rotation->n * rotation->n;
+    const size_t n = rotation->n;
     struct fit f = fit_of(models, n_models, &none, rotation);
-    double *turned = ww_calloc(square, sizeof(*turned));
+    double *turned = rotation->r;
+    double *same = ww_calloc(n * n, sizeof(*same));
     double moved = INFINITY;
-    enum ww_err rc = turned ? take_room(&f, err) : WW_FAIL_MEMORY(err, "a rotation");
+    enum ww_err rc = same ? take_room(&f, err) : WW_FAIL_MEMORY(err, "a rotation");
 
     *still = false;
     if (!rc) {
-        memcpy(turned, rotation->r, square * sizeof(*turned));
+        set_identity(same, n);
+        rotation->r = same;
         rc = choose_still(&f, turned, still, err);
     }
     for (int i = 0; i < TURNS && *still && moved > STANDS && !rc; i++) {
         rc = share(&f, true, &moved, err);
     }
-    ww_free(turned);
+    rotation->r = turned;
+    if (*still && turned) {
+        memcpy(turned, same, n * n * sizeof(*same));
+    } else if (*still) {
+        rotation->r = same;
+        same = NULL;
+    }
+    ww_free(same);
     release(&f);
     return rc;
 }

@@ -71,7 +71,9 @@ static double least_share(const struct ww_decompose_report *r)
 }
 
 /* Noise that was added moves weights in no directions, a source does. An answer stays in
- * part where a source that is worth naming may hide in what looks like noise. */
+ * part where a source that is worth naming may hide in what looks like noise, and where
+ * that is most of the difference: a disguise that was not undone looks like it as well.
+ */
 enum ww_err ww_verdict_noise(const struct ww_verdict_ask *v,
                              struct ww_decompose_report *r, struct ww_error *err)
 {
@@ -87,6 +89,7 @@ enum ww_err ww_verdict_noise(const struct ww_verdict_ask *v,
     r->hides = found.hides;
     r->copies = found.twins;
     r->noise_like = found.score < WW_LINEAGE_NO_NOISE &&
+                    r->unexplained <= WW_LINEAGE_MOSTLY &&
                     found.twins >= WW_LINEAGE_COPIES &&
                     found.hides <= fmin(WW_LINEAGE_HIDES, OF_LEAST * least_share(r));
     r->incomplete = !r->noise_like;

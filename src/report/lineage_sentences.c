@@ -159,6 +159,10 @@ static char *noise_of(const struct ww_decompose_report *d)
                            "is below %.0f)",
                            d->score, WW_LINEAGE_NO_NOISE);
     }
+    if (d->unexplained > WW_LINEAGE_MOSTLY) {
+        return ww_strdup("; what is left looks like noise, but is most of the "
+                         "difference, as it is below a disguise that was not undone");
+    }
     return d->copies < WW_LINEAGE_COPIES
                ? ww_strdup("; what is left looks like noise, but is so little that a "
                            "noisy copy of a source would not show")

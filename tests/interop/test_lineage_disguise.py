@@ -574,6 +574,85 @@ def buried(tool, base, expert, work):
     return [] if said["incomplete"] else ["what blocks bury is called whole"]
 
 
+def shown_among(tool, path, base, sources):
+    args = [a for s in sources for a in ("--candidate", s)]
+    return json.loads(run(tool, "lineage", "decompose", path, "--base", base, *args, "--json", "-q"))
+
+
+def wrong(name, said, within):
+    off = max(abs(s["share"] - t) for s, t in zip(said["sources"], TRUTH))
+    print(f"{name}: off by {off:.4f}, {said['unexplained']:.4f} unexplained", "in part" if said["incomplete"] else "whole")
+    whole = off <= within and said["unexplained"] < 0.05 and not said["incomplete"]
+    return [] if whole else [f"{name}: off by {off}, {said['unexplained']} unexplained, in part {said['incomplete']}"]
+
+
+def few_rows(tool, models, work):
+    """Matrices of few and short rows: what was added on top of a lock is told by few of each factor."""
+    rows = {"q_proj": 64, "k_proj": 32, "v_proj": 32, "o_proj": 32, "gate_proj": 96, "up_proj": 96, "down_proj": 32}
+    columns = {"o_proj": 64, "down_proj": 96}
+
+    def cut(k, v):
+        part = k.rsplit(".", 2)[1]
+        return v[:rows.get(part, len(v))][:, :columns.get(part, 32)] if v.ndim > 1 else v[:32]
+    at = lambda n: os.path.join(work, "few-" + n)
+    shape = {"hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 96}
+    base, *sources, merged = (folder(at(str(i)), {k: cut(k, v) for k, v in m.items()}, **shape) for i, m in enumerate(models))
+    run(tool, "key", "new", "lock", "--out", at("key"), "--no-passphrase", "-q")
+    run(tool, "lock", merged, at("lock"), "--key", at("key"), "-q")
+    g = torch.Generator().manual_seed(4)
+    noisy = {k: (v.double() + 0.002 * v.double().std() * torch.randn(v.shape, generator=g)).bfloat16() if v.ndim > 1 else v
+             for k, v in weights(at("lock")).items()}
+    return wrong("noise on a lock of few rows", shown_among(tool, folder(at("noise"), noisy, **shape), base, sources), 0.005)
+
+
+def as_gemma(tool, models, work):
+    """A tied head and norms behind each branch: gains in front of one may still be moved."""
+    at = lambda n: os.path.join(work, "gemma-" + n)
+    shape = {"model_type": "gemma3_text", "architectures": ["Gemma3ForCausalLM"], "tie_word_embeddings": True,
+             "query_pre_attn_scalar": 32}
+    names = (("post_attention_layernorm", "pre_feedforward_layernorm"), ("input_layernorm", "input_layernorm"))
+
+    def dressed(m):
+        out = {k.replace(*names[0]): (v.double() - 1).bfloat16() if v.ndim == 1 else v for k, v in m.items() if k != "lm_head.weight"}
+        for k, v in m.items():
+            for old, new in (("input_layernorm", "post_attention_layernorm"), ("post_attention_layernorm", "post_feedforward_layernorm")):
+                if old in k:
+                    out[k.replace(old, new)] = (v.double() - 1).bfloat16()
+            for part in "qk":
+                if f"{part}_proj" in k:
+                    out[k.replace("_proj", "_norm")] = v[0, :32] - 1
+        return out
+    base, *sources = (folder(at(str(i)), dressed(m), **shape) for i, m in enumerate(models))
+    merged = weights(sources.pop())
+    g = torch.Generator().manual_seed(6)
+    moved = dict(merged)
+    for k in merged:
+        part = k.rsplit(".", 2)[1] if "layernorm" in k else ""
+        read = {"input_layernorm": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+                "pre_feedforward_layernorm": ("mlp.gate_proj", "mlp.up_proj")}.get(part, ())
+        if read:
+            gain = merged[k].double() + 1
+            moved[k] = (gain * torch.exp(0.5 * torch.randn(gain.shape, generator=g)) - 1).bfloat16()
+        for r in read:
+            w = k.replace(part, r)
+            moved[w] = (merged[w].double() * gain / (moved[k].double() + 1)).bfloat16()
+    said = shown_among(tool, folder(at("moved"), moved, **shape), base, sources)
+    if "gains taken out again" not in said.get("disguise", ""):
+        return [f"moved gains of Gemma: disguise '{said.get('disguise')}'"]
+    return wrong("moved gains of Gemma", said, 0.001)
+
+
+def mostly_noise(tool, merged, experts, work):
+    """One matrix is noise, which is most of what changed: nothing tells that it is no disguise."""
+    g = torch.Generator().manual_seed(7)
+    name = "model.layers.1.mlp.up_proj.weight"
+    noisy = {**merged, name: (merged[name].double() + 0.5 * merged[name].double().std()
+                              * torch.randn(merged[name].shape, generator=g)).bfloat16()}
+    said = decompose(tool, folder(os.path.join(work, "mostly"), noisy), experts)
+    print(f"one noisy matrix: {said['unexplained']:.4f} unexplained", "in part" if said["incomplete"] else "whole")
+    return [] if said["incomplete"] else ["one noisy matrix: called whole"]
+
+
 def refusals(tool, work, merged, candidate):
     """Each must end with this status and say this."""
     base = os.path.join(FAMILY, "base")
@@ -697,6 +776,9 @@ def main(build):
         problems += hidden(tool, base, experts, work)
         problems += buried(tool, base, experts[0], work)
         problems += narrow(tool, base, experts[0], work)
+        models = [base, *(weights(e) for e in experts), merged]
+        problems += few_rows(tool, models, work) + as_gemma(tool, models, work)
+        problems += mostly_noise(tool, merged, experts, work)
         lora, adapted = adapter(work, base)
         said = json.loads(run(tool, "lineage", "decompose", lora, "--base",
                               os.path.join(FAMILY, "base"), "--candidate", adapted,

@@ -153,6 +153,9 @@ static void tell_noise(const struct ww_decompose_report *report)
             "what is not explained looks like noise, but is so little that a noisy copy "
             "of a source would not show (%.1f standard deviations, %.0f are asked for)\n",
             report->copies, WW_LINEAGE_COPIES);
+    } else if (report->has_noise && report->unexplained > WW_LINEAGE_MOSTLY) {
+        printf("what is not explained looks like noise, but is most of the difference, "
+               "as it is below a disguise that was not undone\n");
     } else if (report->has_noise) {
         printf(
             "what is not explained looks like noise, but is so long that a further "

@@ -126,7 +126,11 @@ static void start(struct family *f)
     f->parts[READER] =
         (struct ww_stream_part){.on = true, .axis = 1, .gains = f->base_gains};
     f->parts[WRITER] = (struct ww_stream_part){.on = true};
-    f->rotation = (struct ww_rotation){WIDTH, f->r, f->parts, f->gains, TENSORS};
+    f->rotation = (struct ww_rotation){.n = WIDTH,
+                                       .r = f->r,
+                                       .parts = f->parts,
+                                       .gains = f->gains,
+                                       .n_tensors = TENSORS};
 }
 
 static void end(struct family *f)
