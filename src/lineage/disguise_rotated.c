@@ -28,11 +28,17 @@
 #define OFF 0.006
 #define SHOWS 0.012 /* rounding before the turning leaves up to 0.008 unexplained */
 
+/* Numbers in the file without a name. */
+struct stored {
+    enum ww_dtype dtype;
+    uint64_t at; /* of the first byte */
+};
+
 struct turned {
-    uint32_t of;    /* the suspect's tensor */
-    uint64_t at;    /* of its first byte in the file */
-    uint64_t steps; /* the same of its steps, in BF16 */
-    bool on;        /* it was turned */
+    uint32_t of;          /* the suspect's tensor */
+    struct stored values; /* F32 */
+    struct stored steps;  /* BF16 */
+    bool on;              /* it was turned */
     struct ww_rotated_rows rows;
 };
 
@@ -90,16 +96,16 @@ static enum ww_dtype grid_of(const struct rotated *r, uint32_t t)
     return at == WW_NONE ? tensor->dtype : stored->tensors[at].dtype;
 }
 
-static enum ww_err read_floats(const struct rotated *r, enum ww_dtype dtype, uint64_t at,
+static enum ww_err read_floats(const struct rotated *r, const struct stored *from,
                                uint64_t first, size_t n, uint8_t *bytes, double *out,
                                struct ww_error *err)
 {
-    const size_t size = ww_dtype_bits(dtype) / 8;
-    const enum ww_err rc = ww_pread_full(r->fd, bytes, n * size, at + first * size,
+    const size_t size = ww_dtype_bits(from->dtype) / 8;
+    const enum ww_err rc = ww_pread_full(r->fd, bytes, n * size, from->at + first * size,
                                          "a file without a name", err);
 
     if (!rc) {
-        ww_to_double(dtype, bytes, out, n);
+        ww_to_double(from->dtype, bytes, out, n);
     }
     return rc;
 }
@@ -137,8 +143,8 @@ static enum ww_err read_rotated(void *payload, uint32_t tensor, uint64_t first, 
     bytes = ww_calloc(n + 1, sizeof(double));
     rc = bytes ? WW_OK : WW_FAIL_MEMORY(err, "a rotated suspect");
     if (!rc && t->on) {
-        rc = read_floats(r, WW_DTYPE_F32, t->at, first, n, bytes, out->first, err);
-        rc = rc ? rc : read_floats(r, STEPS, t->steps, first, n, bytes, out->second, err);
+        rc = read_floats(r, &t->values, first, n, bytes, out->first, err);
+        rc = rc ? rc : read_floats(r, &t->steps, first, n, bytes, out->second, err);
     } else if (!rc) {
         memset(out->second, 0, n * sizeof(*out->second));
         rc = ww_elements_double(r->model, t->of, first, n, bytes, out->first, err);
@@ -154,27 +160,28 @@ struct room {
 
 /* Rows as they were, in the place that they have in a tensor. */
 static enum ww_err write_rows(const struct rotated *r, const struct ww_rotated_rows *of,
-                              enum ww_dtype dtype, uint64_t start, uint64_t first,
-                              size_t n, const double *rows, uint8_t *bytes,
-                              struct ww_error *err)
+                              const struct stored *to,
+                              const struct ww_rotated_piece *piece, const double *rows,
+                              uint8_t *bytes, struct ww_error *err)
 {
     const size_t width = of->width;
-    const size_t size = ww_dtype_bits(dtype) / 8;
-    const uint64_t at = first / of->inner * width * of->inner + first % of->inner;
+    const size_t size = ww_dtype_bits(to->dtype) / 8;
+    const size_t n = piece->n;
     double across[WW_ROTATED_ROWS];
     enum ww_err rc = WW_OK;
 
     if (of->inner == 1) {
-        ww_from_double(dtype, rows, bytes, n * width);
-        return ww_pwrite_full(r->fd, bytes, n * width * size,
-                              start + first * width * size, "a file without a name", err);
+        ww_from_double(to->dtype, rows, bytes, n * width);
+        return ww_pwrite_full(r->fd, bytes, n * width * size, to->at + piece->at * size,
+                              "a file without a name", err);
     }
     for (size_t c = 0; c < width && !rc; c++) {
         for (size_t i = 0; i < n; i++) {
             across[i] = rows[i * width + c];
         }
-        ww_from_double(dtype, across, bytes, n);
-        rc = ww_pwrite_full(r->fd, bytes, n * size, start + (at + c * of->inner) * size,
+        ww_from_double(to->dtype, across, bytes, n);
+        rc = ww_pwrite_full(r->fd, bytes, n * size,
+                            to->at + (piece->at + c * of->inner) * size,
                             "a file without a name", err);
     }
     return rc;
@@ -190,29 +197,28 @@ static void square_steps(const double *rows, double *steps, size_t n, enum ww_dt
     }
 }
 
-/* n rows from first on, with the steps of blocks that they were rounded in. */
+/* Rows of a piece, with the steps of blocks that they were rounded in. */
 static enum ww_err read_rows(const struct rotated *r, const struct turned *t,
-                             uint64_t first, size_t n, const struct room *room,
-                             double *steps, struct ww_error *err)
+                             const struct ww_rotated_piece *piece,
+                             const struct room *room, double *steps, struct ww_error *err)
 {
     const size_t width = t->rows.width;
-    const uint64_t at =
-        first / t->rows.inner * width * t->rows.inner + first % t->rows.inner;
+    const size_t n = piece->n;
     double across[2][WW_ROTATED_ROWS];
     enum ww_err rc = WW_OK;
 
     if (!r->inner.read || r->below.floats) { /* or no steps are known below the lock */
         memset(steps, 0, n * width * sizeof(*steps));
-        return ww_rotated_read(r->model, t->of, &t->rows, first, n, room->bytes,
-                               room->rows, err);
+        return ww_rotated_read(r->model, t->of, &t->rows, piece, room->bytes, room->rows,
+                               err);
     }
     if (t->rows.inner == 1) {
-        return ww_disguise_values(&r->inner, t->of, first * width, n * width, room->rows,
+        return ww_disguise_values(&r->inner, t->of, piece->at, n * width, room->rows,
                                   steps, err);
     }
     for (size_t c = 0; c < width && !rc; c++) {
-        rc = ww_disguise_values(&r->inner, t->of, at + c * t->rows.inner, n, across[0],
-                                across[1], err);
+        rc = ww_disguise_values(&r->inner, t->of, piece->at + c * t->rows.inner, n,
+                                across[0], across[1], err);
         for (size_t i = 0; i < n && !rc; i++) {
             room->rows[i * width + c] = across[0][i];
             steps[i * width + c] = across[1][i];
@@ -247,12 +253,13 @@ static enum ww_err turn_back(const struct rotated *r, const struct turned *t,
     double *back = room->rows + WW_ROTATED_ROWS * width;
     double *steps = back + WW_ROTATED_ROWS * width;
     double *spread = steps + WW_ROTATED_ROWS * width;
-    size_t n = 0;
+    struct ww_rotated_piece piece = {0};
     enum ww_err rc = WW_OK;
 
-    for (uint64_t first = 0; first < all && !rc; first += n) {
-        n = ww_rotated_piece(&t->rows, first);
-        rc = read_rows(r, t, first, n, room, steps, err);
+    for (uint64_t first = 0; first < all && !rc; first += piece.n) {
+        piece = ww_rotated_piece(&t->rows, first);
+        const size_t n = piece.n;
+        rc = read_rows(r, t, &piece, room, steps, err);
         if (rc) {
             break;
         }
@@ -263,11 +270,9 @@ static enum ww_err turn_back(const struct rotated *r, const struct turned *t,
             back[i] /= gain;
             spread[i] = sqrt(spread[i]) / fabs(gain);
         }
-        rc = write_rows(r, &t->rows, WW_DTYPE_F32, t->at, first, n, back, room->bytes,
-                        err);
+        rc = write_rows(r, &t->rows, &t->values, &piece, back, room->bytes, err);
         rc = rc ? rc
-                : write_rows(r, &t->rows, STEPS, t->steps, first, n, spread, room->bytes,
-                             err);
+                : write_rows(r, &t->rows, &t->steps, &piece, spread, room->bytes, err);
     }
     return rc;
 }
@@ -299,12 +304,13 @@ static enum ww_err show(struct rotated *r, struct ww_tensor *shown, struct ww_er
             continue;
         }
         shown[r->n++] = r->model->tensors[t];
-        *out = (struct turned){.of = t, .at = at, .on = part->on};
+        *out = (struct turned){.of = t, .on = part->on};
         if (part->on) {
             out->rows = ww_rotated_rows(&r->rotation, r->model, t);
             shown[r->n - 1].dtype = WW_DTYPE_F32;
+            out->values = (struct stored){WW_DTYPE_F32, at};
             at += r->model->tensors[t].n_elements * sizeof(float);
-            out->steps = at;
+            out->steps = (struct stored){STEPS, at};
             at += r->model->tensors[t].n_elements * (ww_dtype_bits(STEPS) / 8);
             rc = turn_back(r, out, &room, err);
         }
@@ -323,7 +329,7 @@ static enum ww_err read_back(void *payload, uint32_t tensor, uint64_t at, void *
 
     for (uint32_t t = 0; t < r->n && r->tensors[t].of <= tensor; t++) {
         if (r->tensors[t].of == tensor && r->tensors[t].on) {
-            return ww_pread_full(r->fd, out, n, r->tensors[t].at + at,
+            return ww_pread_full(r->fd, out, n, r->tensors[t].values.at + at,
                                  "a file without a name", err);
         }
     }

@@ -25,16 +25,24 @@ struct ww_rotated_rows {
 struct ww_rotated_rows ww_rotated_rows(const struct ww_rotation *rotation,
                                        const struct ww_model *model, uint32_t tensor);
 
-/** Rows that are read at once; how many of those from first on lie in one piece. */
+/** Rows that are read at once, and those from first on that lie in one piece: elements
+ *  from at on where rows lie one after another, else n of each column, columns inner
+ *  elements apart. */
 #define WW_ROTATED_ROWS 256
-size_t ww_rotated_piece(const struct ww_rotated_rows *rows, uint64_t first);
+struct ww_rotated_piece {
+    uint64_t first;
+    uint64_t at; /* the first row's first element */
+    size_t n;
+};
+struct ww_rotated_piece ww_rotated_piece(const struct ww_rotated_rows *rows,
+                                         uint64_t first);
 
-/** n rows from first on, of one piece, one after another in out. bytes is room for n
- *  rows of doubles. WW_E_NONFINITE. */
+/** Rows of a piece one after another in out. bytes is room for as many doubles.
+ *  WW_E_NONFINITE. */
 enum ww_err ww_rotated_read(const struct ww_model *model, uint32_t tensor,
-                            const struct ww_rotated_rows *rows, uint64_t first, size_t n,
-                            uint8_t *bytes, double *out,
-                            struct ww_error *err) WW_MUST_USE;
+                            const struct ww_rotated_rows *rows,
+                            const struct ww_rotated_piece *piece, uint8_t *bytes,
+                            double *out, struct ww_error *err) WW_MUST_USE;
 
 /** depths: where the suspect's layers lie in the others. Solve: rotation is the one that
  * the base gives, and becomes the one that all models give, with the gains of their sum.

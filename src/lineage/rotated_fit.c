@@ -195,21 +195,21 @@ static enum ww_err read_tensor(struct fit *f, uint32_t t, piece_fn piece, double
         ww_rotated_rows(f->rotation, f->models[WW_FAMILY_SUSPECT], t);
     const uint32_t *at = f->at + (size_t)t * f->n_models;
     uint64_t count = t;
-    size_t n = 0;
+    struct ww_rotated_piece next = {0};
     enum ww_err rc = WW_OK;
 
     f->grid = f->models[WW_FAMILY_BASE]->tensors[at[WW_FAMILY_BASE]].dtype;
-    for (uint64_t first = 0; first < rows.outer * rows.inner && !rc; first += n) {
-        n = ww_rotated_piece(&rows, first);
+    for (uint64_t first = 0; first < rows.outer * rows.inner && !rc; first += next.n) {
+        next = ww_rotated_piece(&rows, first);
         if (count++ % f->every) {
             continue;
         }
         for (unsigned m = 0; m < f->n_models && !rc; m++) {
-            rc = ww_rotated_read(f->models[m], at[m], &rows, first, n, f->bytes,
+            rc = ww_rotated_read(f->models[m], at[m], &rows, &next, f->bytes,
                                  rows_of(f, m), err);
         }
         if (!rc) {
-            piece(f, f->rotation->parts[t].gains, n, like);
+            piece(f, f->rotation->parts[t].gains, next.n, like);
         }
     }
     return rc;
