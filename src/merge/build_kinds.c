@@ -7,88 +7,51 @@
  * it has not, in silence. The rule is not known here; it is found as the shortest that
  * explains the model: so many first layers as they are, then a period.
  */
-#include <stdio.h>
 #include <string.h>
 
+#include "crypto/hash.h"
 #include "merge/build.h"
 #include "merge/layer_lists.h"
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/num.h"
 
 #define MOST_PERIOD 16
 
-/* A model's layers. */
+/* A model's layers. Kinds, and what lists say, are numbers, equal for what is the same.
+ */
 struct kinds {
     const struct ww_build_model *model;
-    uint64_t n;
-    uint32_t *count; /* per layer, of tensors */
-    uint32_t *kind;
-    uint32_t *said; /* class of what the lists say */
+    uint64_t n; /* 0: not read yet */
+    uint64_t *kind;
+    uint64_t *said; /* in any model the same */
     uint64_t first; /* so many layers, then */
     uint64_t period;
 };
 
-static bool is_in(const struct ww_build_model *m, uint32_t tensor, uint64_t layer)
+/* Of a tensor: its name in the layer and its shape. */
+static uint64_t kind_of(const struct ww_tensor *t, const char *name)
 {
-    return m->places[tensor].stack == 0 && m->places[tensor].layer == layer;
+    struct {
+        uint8_t name[WW_SHA256_BYTES];
+        uint64_t rank;
+        uint64_t shape[WW_MAX_RANK];
+    } all = {.rank = t->rank};
+    uint8_t digest[WW_SHA256_BYTES];
+
+    ww_sha256_of(name, strlen(name), all.name);
+    memcpy(all.shape, t->shape, t->rank * sizeof(*t->shape));
+    ww_sha256_of(&all, sizeof(all), digest);
+    return ww_get_u64le(digest);
 }
 
-static bool same_shape(const struct ww_tensor *a, const struct ww_tensor *b)
-{
-    return a->rank == b->rank && memcmp(a->shape, b->shape, sizeof(a->shape)) == 0;
-}
-
-static bool same_kind(const struct kinds *k, uint64_t a, uint64_t b)
-{
-    const struct ww_model *model = k->model->model;
-    char name[1024];
-
-    if (k->count[a] != k->count[b]) {
-        return false;
-    }
-    for (uint32_t i = 0; i < model->n_tensors; i++) {
-        if (!is_in(k->model, i, a)) {
-            continue;
-        }
-        snprintf(name, sizeof(name), "%s%llu%s", k->model->stacks[0].prefix,
-                 (unsigned long long)b,
-                 model->tensors[i].name + k->model->places[i].rest);
-        const uint32_t t = ww_model_find(model, name);
-        if (t == WW_NONE || !same_shape(&model->tensors[i], &model->tensors[t])) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool same_said(const struct kinds *k, uint64_t a, uint64_t b)
-{
-    const struct ww_config *config = k->model->model->config;
-    return !config || ww_layer_lists_agree(config, k->n, a, b);
-}
-
-/* Classes are numbered by the first layer that is of them. */
-static void classify(const struct kinds *k, uint32_t *classes,
-                     bool (*same)(const struct kinds *k, uint64_t a, uint64_t b))
-{
-    for (uint32_t l = 0; l < k->n; l++) {
-        classes[l] = l;
-        for (uint32_t r = 0; r < l; r++) {
-            if (classes[r] == r && same(k, r, l)) {
-                classes[l] = r;
-                break;
-            }
-        }
-    }
-}
-
-/* A layer behind the first of which the rule of a period says what it says of layer l in
- * place i; n: none is. */
+/* A layer behind the first of which the rule of a period says the same as of one in place
+ * i of which lists say so much; n: none is. */
 static uint64_t witness(const struct kinds *k, uint64_t first, uint64_t period,
-                        uint64_t l, uint64_t i)
+                        uint64_t said, uint64_t i)
 {
     for (uint64_t j = first; j < k->n; j++) {
-        if (j % period == i % period && k->said[j] == k->said[l]) {
+        if (j % period == i % period && k->said[j] == said) {
             return j;
         }
     }
@@ -101,7 +64,7 @@ static uint64_t left_out(const struct kinds *k, uint64_t period)
     uint64_t first = k->n;
 
     while (first > 0) {
-        const uint64_t j = witness(k, first, period, first - 1, first - 1);
+        const uint64_t j = witness(k, first, period, k->said[first - 1], first - 1);
         if (j < k->n && k->kind[j] != k->kind[first - 1]) {
             break;
         }
@@ -123,47 +86,70 @@ static void explain(struct kinds *k)
     }
 }
 
-/* Is layer l of the kind that place i asks for? */
-static bool fits(const struct kinds *k, uint64_t l, uint64_t i)
+/* Is layer l of the kind that place i asks for, where lists say so much of it? unknown:
+ * of a place that none of the model's layers explains. */
+static bool fits(const struct kinds *k, uint64_t l, uint64_t said, uint64_t i,
+                 bool unknown)
 {
     if (i < k->first) {
-        return k->kind[l] == k->kind[i] && k->said[l] == k->said[i];
+        return k->kind[l] == k->kind[i] && (unknown || said == k->said[i]);
     }
-    const uint64_t j = witness(k, k->first, k->period, l, i);
-    return j < k->n && k->kind[j] == k->kind[l];
+    const uint64_t j = witness(k, k->first, k->period, said, i);
+    return j < k->n ? k->kind[j] == k->kind[l] : unknown;
 }
 
 static enum ww_err read_kinds(struct ww_build *build, uint32_t model, struct kinds *k,
                               struct ww_error *err)
 {
+    const struct ww_model *of = build->models[model].model;
+
     k->model = &build->models[model];
     k->n = ww_build_count_layers(k->model);
-    k->count = ww_pool_calloc(build->pool, k->n, sizeof(*k->count));
     k->kind = ww_pool_calloc(build->pool, k->n, sizeof(*k->kind));
     k->said = ww_pool_calloc(build->pool, k->n, sizeof(*k->said));
-    if (!k->count || !k->kind || !k->said) {
+    if (!k->kind || !k->said) {
         return ww_build_no_memory(err);
     }
-    for (uint32_t i = 0; i < k->model->model->n_tensors; i++) {
+    for (uint32_t i = 0; i < of->n_tensors; i++) {
         const struct ww_layer_place *place = &k->model->places[i];
         if (place->stack == 0 && place->layer < k->n) {
-            k->count[place->layer]++;
+            k->kind[place->layer] +=
+                kind_of(&of->tensors[i], of->tensors[i].name + place->rest);
         }
     }
-    classify(k, k->kind, same_kind);
-    classify(k, k->said, same_said);
+    if (of->config) {
+        ww_layer_lists_say(of->config, k->n, k->said);
+    }
     explain(k);
     return WW_OK;
 }
 
-static enum ww_err refuse(struct ww_build *build, const struct kinds *k, uint64_t layer,
-                          uint64_t place, struct ww_error *err)
+/* What the output's lists, which are the donor's, say of a layer. */
+static uint64_t said_there(const struct kinds *donor, uint64_t layer)
 {
-    const char *why = layer >= k->n
-                          ? "stands behind those that config.json counts"
-                          : "is of another kind than the one that belongs there, which "
-                            "config.json tells by its number";
+    return donor->said[ww_min_u64(layer, donor->n - 1)];
+}
 
+/* Why a layer cannot stand in its place; NULL: it can. */
+static const char *why_not(const struct kinds *donor, const struct kinds *k,
+                           uint64_t layer, uint64_t place)
+{
+    if (layer >= k->n) {
+        return "stands behind those that config.json counts";
+    }
+    if (!fits(k, layer, k->said[layer], place, false)) {
+        return "is of another kind than the one that belongs there, which config.json "
+               "tells by its number";
+    }
+    return fits(k, layer, said_there(donor, layer), place, true)
+               ? NULL
+               : "is of another kind than the lists say in the config.json that the "
+                 "output has";
+}
+
+static enum ww_err refuse(struct ww_build *build, const struct kinds *k, uint64_t layer,
+                          uint64_t place, const char *why, struct ww_error *err)
+{
     return build->options->allow_mixed
                ? ww_build_warn(build, err,
                                "layer %llu of the output, layer %llu of '%.200s', %s",
@@ -177,21 +163,50 @@ static enum ww_err refuse(struct ww_build *build, const struct kinds *k, uint64_
                      why);
 }
 
+/* Where the architecture is known ww_build_stacked sees what the layer makes of it. */
+static enum ww_err doubt_lists(struct ww_build *build, const struct kinds *donor,
+                               const struct kinds *k, uint64_t layer, uint64_t place,
+                               struct ww_error *err)
+{
+    struct ww_error unknown = {0};
+    struct ww_layout *layout = NULL;
+    const enum ww_err rc =
+        ww_layout_resolve(donor->model->model, NULL, &layout, &unknown);
+
+    ww_layout_free(layout);
+    return !rc ? WW_OK
+               : ww_build_warn(build, err,
+                               "layer %llu of the output, layer %llu of '%.200s', is "
+                               "another one by the lists in its config.json than by "
+                               "those of '%.200s', which the output has",
+                               (unsigned long long)place, (unsigned long long)layer,
+                               k->model->text, donor->model->text);
+}
+
 enum ww_err ww_build_kinds(struct ww_build *build, struct ww_error *err)
 {
     const struct ww_recipe_module *module = &build->recipe->modules[0];
+    struct kinds *kinds =
+        ww_pool_calloc(build->pool, build->recipe->n_models, sizeof(*kinds));
+    const struct kinds *donor = kinds ? &kinds[build->donor] : NULL;
     uint64_t place = 0;
-    bool told = false;
-    enum ww_err rc = WW_OK;
+    bool refused = false;
+    bool doubted = false;
+    enum ww_err rc = kinds ? read_kinds(build, build->donor, &kinds[build->donor], err)
+                           : ww_build_no_memory(err);
 
     for (uint32_t s = 0; s < module->n_slices && !rc; s++) {
         const struct ww_recipe_input *in = &module->slices[s].inputs[0];
-        struct kinds k = {0};
-        rc = read_kinds(build, in->model, &k, err);
+        struct kinds *k = &kinds[in->model];
+        rc = k->n ? WW_OK : read_kinds(build, in->model, k, err);
         for (uint64_t l = in->first_layer; l < in->end_layer && !rc; l++, place++) {
-            if (!told && (l >= k.n || !fits(&k, l, place))) {
-                told = true;
-                rc = refuse(build, &k, l, place, err);
+            const char *why = refused ? NULL : why_not(donor, k, l, place);
+            if (why) {
+                refused = true;
+                rc = refuse(build, k, l, place, why, err);
+            } else if (!doubted && l < k->n && k->said[l] != said_there(donor, l)) {
+                doubted = true;
+                rc = doubt_lists(build, donor, k, l, place, err);
             }
         }
     }

@@ -116,57 +116,79 @@ static bool find_moved(const struct ww_build *build, uint32_t model, uint64_t wa
     return false;
 }
 
-static enum ww_err tell(struct ww_build *build, uint64_t layer, uint64_t was,
-                        uint32_t model, const char *what, uint32_t n,
-                        struct ww_error *err)
+/* The first layer that differs, and how many do. */
+struct found {
+    const char *what;
+    uint64_t layer;
+    uint64_t was;
+    uint32_t model;
+    uint32_t n;
+};
+
+/* The layers that come from one model. */
+static enum ww_err compare_model(const struct ww_build *build, uint32_t model,
+                                 struct moved *m, struct found *found,
+                                 struct ww_error *err)
 {
-    return n == 0 ? WW_OK
-                  : ww_build_warn(
-                        build, err,
-                        "layer %llu of the output, layer %llu of '%.200s', has another "
-                        "%s there: config.json tells it by a layer's number, or by how "
-                        "many there are; a list by layers, as layer_types, would move "
-                        "with them%s",
-                        (unsigned long long)layer, (unsigned long long)was,
-                        build->models[model].text, what,
-                        n > 1 ? "; so it is with further layers" : "");
+    const struct ww_recipe_module *module = &build->recipe->modules[0];
+    struct ww_layout *was = NULL;
+    struct ww_error unknown = {0};
+    const enum ww_err rc =
+        ww_layout_resolve(build->models[model].model, NULL, &was, &unknown);
+    uint64_t at = 0;
+
+    m->was = was;
+    for (uint32_t s = 0; s < module->n_slices && !rc; s++) {
+        const struct ww_recipe_input *in = &module->slices[s].inputs[0];
+        for (uint64_t l = in->first_layer; l < in->end_layer; l++, at++) {
+            const char *what = in->model == model && find_moved(build, model, l, at, m)
+                                   ? differs(m)
+                                   : NULL;
+            found->n += what != NULL;
+            if (what && (found->n == 1 || at < found->layer)) {
+                *found = (struct found){what, at, l, model, found->n};
+            }
+        }
+    }
+    ww_layout_free(was);
+    return rc == WW_E_NOMEM ? ww_build_no_memory(err) : WW_OK;
+}
+
+static bool gives_layers(const struct ww_build *build, uint32_t model)
+{
+    const struct ww_recipe_module *module = &build->recipe->modules[0];
+
+    for (uint32_t s = 0; s < module->n_slices; s++) {
+        if (module->slices[s].inputs[0].model == model) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Every layer beside the one that it was; the first that differs is told. */
 static enum ww_err compare(struct ww_build *build, const struct ww_layout *now,
                            struct ww_error *err)
 {
-    const struct ww_recipe_module *module = &build->recipe->modules[0];
-    const char *first_what = NULL;
-    uint64_t out = 0, first = 0, first_was = 0;
-    uint32_t n = 0, first_model = 0;
+    struct moved m = {.now = now};
+    struct found found = {0};
+    enum ww_err rc = WW_OK;
 
-    for (uint32_t s = 0; s < module->n_slices; s++) {
-        const struct ww_recipe_input *in = &module->slices[s].inputs[0];
-        struct moved m = {.now = now};
-        struct ww_layout *was = NULL;
-        struct ww_error unknown = {0};
-        const enum ww_err rc =
-            ww_layout_resolve(build->models[in->model].model, NULL, &was, &unknown);
-        m.was = was;
-        for (uint64_t l = in->first_layer; l < in->end_layer && !rc; l++) {
-            const uint64_t at = out + l - in->first_layer;
-            const char *what =
-                find_moved(build, in->model, l, at, &m) ? differs(&m) : NULL;
-            if (what && n++ == 0) {
-                first_what = what;
-                first = at;
-                first_was = l;
-                first_model = in->model;
-            }
-        }
-        out += in->end_layer - in->first_layer;
-        ww_layout_free(was);
-        if (rc == WW_E_NOMEM) {
-            return ww_build_no_memory(err);
+    for (uint32_t model = 0; model < build->recipe->n_models && !rc; model++) {
+        if (gives_layers(build, model)) {
+            rc = compare_model(build, model, &m, &found, err);
         }
     }
-    return tell(build, first, first_was, first_model, first_what, n, err);
+    return rc || found.n == 0
+               ? rc
+               : ww_build_warn(
+                     build, err,
+                     "layer %llu of the output, layer %llu of '%.200s', has another %s "
+                     "there: config.json tells it by a layer's number; a list by layers, "
+                     "as layer_types, would move with them%s",
+                     (unsigned long long)found.layer, (unsigned long long)found.was,
+                     build->models[found.model].text, found.what,
+                     found.n > 1 ? "; so it is with further layers" : "");
 }
 
 /* The output as far as a layout asks: names, shapes and config.json. */

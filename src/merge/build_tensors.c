@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "merge/build.h"
+#include "merge/json_edit.h"
 #include "merge/recipe_value.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -153,6 +154,14 @@ static enum ww_err check_stacks(const struct ww_build *build,
                 "line %zu: model '%s' has %u stacks of layers; slices cut models "
                 "with one",
                 in->line, m->text, m->n_stacks);
+        }
+        if (m->stacks[0].n_layers > WW_MOST_LAYERS) {
+            return WW_FAIL(
+                err, WW_E_LIMIT,
+                "line %zu: model '%s' has %llu layers; slices cut models of at "
+                "most %d",
+                in->line, m->text, (unsigned long long)m->stacks[0].n_layers,
+                WW_MOST_LAYERS);
         }
         if (in->end_layer > m->stacks[0].n_layers) {
             return WW_FAIL(err, WW_E_RECIPE,

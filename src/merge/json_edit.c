@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "util/fail.h"
+#include "util/num.h"
 #include "util/str.h"
 
 struct walk {
@@ -102,22 +103,19 @@ static bool find_items(const struct walk *w, struct span value, struct span *ite
     return k == n;
 }
 
-#define MAX_LAYERS 1024
-
 static enum ww_err write_items(struct walk *w, struct span value, struct ww_error *err)
 {
     const struct ww_json_edits *e = w->edits;
-    struct span items[MAX_LAYERS];
+    struct span items[WW_MOST_LAYERS];
     enum ww_err rc = WW_OK;
 
-    if (e->old_layers == 0 || e->old_layers > MAX_LAYERS ||
+    if (e->old_layers == 0 || e->old_layers > WW_MOST_LAYERS ||
         !find_items(w, value, items, e->old_layers)) {
         return WW_OK;
     }
     rc = copy_to(w, value.from, err);
     for (uint64_t i = 0; i < e->new_layers && !rc; i++) {
-        const uint32_t from = e->layer_from[i];
-        const struct span *item = &items[from < e->old_layers ? from : e->old_layers - 1];
+        const struct span *item = &items[ww_min_u64(e->layer_from[i], e->old_layers - 1)];
         rc = ww_buf_add_str(w->out, i ? ", " : "[", err);
         if (!rc) {
             rc = ww_buf_add(w->out, w->text + item->from, item->to - item->from, err);
@@ -127,7 +125,9 @@ static enum ww_err write_items(struct walk *w, struct span value, struct ww_erro
     return rc ? rc : ww_buf_add_str(w->out, "]", err);
 }
 
-static bool is_listed(const struct walk *w, struct span value, uint32_t layer)
+/* The numbers in an array that stands at value. */
+static void find_numbers(const struct walk *w, struct span value,
+                         bool listed[WW_MOST_LAYERS])
 {
     struct walk in = {.text = w->text, .len = w->len, .at = value.from + 1};
     uint64_t number = 0;
@@ -136,27 +136,29 @@ static bool is_listed(const struct walk *w, struct span value, uint32_t layer)
         const struct span item = skip_value(&in);
         if (ww_parse_u64((const char *)w->text + item.from, item.to - item.from,
                          &number) &&
-            number == layer) {
-            return true;
+            number < WW_MOST_LAYERS) {
+            listed[number] = true;
         }
         skip_space(&in);
         in.at += in.text[in.at] == ',';
     }
-    return false;
 }
 
 static enum ww_err write_numbers(struct walk *w, struct span value, struct ww_error *err)
 {
     const struct ww_json_edits *e = w->edits;
+    bool listed[WW_MOST_LAYERS] = {false};
     const char *between = "[";
     enum ww_err rc = WW_OK;
 
     if (e->old_layers == 0 || w->text[value.from] != '[') {
         return WW_OK;
     }
+    find_numbers(w, value, listed);
     rc = copy_to(w, value.from, err);
     for (uint64_t i = 0; i < e->new_layers && !rc; i++) {
-        if (is_listed(w, value, e->layer_from[i])) {
+        const uint64_t from = ww_min_u64(e->layer_from[i], e->old_layers - 1);
+        if (from < WW_MOST_LAYERS && listed[from]) {
             rc = ww_buf_addf(w->out, err, "%s%llu", between, (unsigned long long)i);
             between = ", ";
         }

@@ -9,8 +9,11 @@
 #include "json/json.h"
 #include "util/buf.h"
 
+#define WW_MOST_LAYERS 1024 /* of a model that layers are taken from */
+
 /** An array of old_layers items, of which items are taken by layer_from; one of layers'
- *  numbers, of which those come in whose layer_from was there. */
+ *  numbers, of which those come in whose layer_from was there. A layer_from behind the
+ * last of old_layers counts as the last. */
 enum ww_json_list { WW_LIST_NONE, WW_LIST_BY_LAYER, WW_LIST_OF_LAYERS };
 
 struct ww_json_edit {

@@ -14,8 +14,9 @@ struct ww_layer_list {
 #define WW_MOST_LAYER_LISTS 24
 /** All that are known, *n of them. */
 const struct ww_layer_list *ww_layer_lists(size_t *n);
-/** Do the lists of a model of n layers say the same of two of them? */
-bool ww_layer_lists_agree(const struct ww_config *config, uint64_t n, uint64_t a,
-                          uint64_t b);
+/** What the lists of a model of n layers say of each: says[n], zeroed, gets numbers that
+ *  are equal where the same is said, of two layers or of two models; 0: nothing is. A
+ * list that says one thing of all layers says nothing of a layer. */
+void ww_layer_lists_say(const struct ww_config *config, uint64_t n, uint64_t *says);
 
 #endif

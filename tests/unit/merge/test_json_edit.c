@@ -62,7 +62,7 @@ static void items_per_layer_are_taken_by_layer(void **state)
 
 static void numbers_of_layers_are_those_of_their_new_places(void **state)
 {
-    static const uint32_t from[] = {0, 1, 1, 2};
+    static const uint32_t from[] = {0, 1, 1, 7}; /* the last stands in for 7 */
     struct ww_json_edit e[] = {{.key = "mlp_only_layers", .list = WW_LIST_OF_LAYERS}};
     struct ww_json_edits edits = {
         .items = e, .n = 1, .old_layers = 3, .layer_from = from, .new_layers = 4};

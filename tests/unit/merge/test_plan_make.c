@@ -538,62 +538,6 @@ static void layers_of_a_model_with_other_widths_are_refused(void **state)
     pm_free(pm);
 }
 
-#define MOVED_LAYERS(a, b)                                                               \
-    "merge_method: passthrough\nslices:\n- sources: [{model: m0, layer_range: [" a       \
-    "]}]\n- sources: [{model: m0, layer_range: [" b "]}]\n"
-
-/* Layers 1, 3, 5, ... of m0 have a router; config: of more layers, with or without a list
- * of what they are. */
-static struct pm *alternating(const char *config, unsigned layers)
-{
-    struct pm *pm = pm_new();
-
-    snprintf(pm->config[0], sizeof(pm->config[0]), "%s", config);
-    for (unsigned l = 0; l < layers; l++) {
-        if (l >= 3) {
-            ww_fx_add(pm->model[0], "4,4", "model.layers.%u.mlp.weight", l);
-            ww_fx_add(pm->model[0], "4", "model.layers.%u.norm.weight", l);
-        }
-        if (l % 2) {
-            ww_fx_add(pm->model[0], "2,4", "model.layers.%u.router.weight", l);
-        }
-    }
-    return pm;
-}
-
-static void a_layer_in_the_place_of_another_kind_is_refused(void **state)
-{
-    static const char plain[] = "{\"model_type\":\"plain\",\"num_hidden_layers\":6}";
-    static const char listed[] = "{\"model_type\":\"plain\",\"num_hidden_layers\":4,"
-                                 "\"mlp_only_layers\":[0,2]}";
-    struct pm *pm = alternating(plain, 6);
-    (void)state;
-    PM_FAILS(MOVED_LAYERS("0, 2", "1, 6"), WW_E_UNSUPPORTED,
-             "layer 2 of the output, layer 1 of 'm0', is of another kind");
-    pm_free(pm);
-    pm = alternating(plain, 6); /* every second has a router: so it is in the output */
-    PM_OK(MOVED_LAYERS("0, 4", "2, 6"));
-    pm_free(pm);
-    pm = alternating(plain, 6);
-    pm->options.allow_mixed = true;
-    PM_OK(MOVED_LAYERS("0, 2", "1, 6"));
-    assert_true(warned(pm, "is of another kind"));
-    pm_free(pm);
-    pm = alternating(listed, 4); /* the list moves with them */
-    PM_OK(MOVED_LAYERS("0, 2", "1, 4"));
-    assert_true(file_has(pm, "config.json", "\"mlp_only_layers\":[0, 3]"));
-    pm_free(pm);
-    pm = alternating("{\"model_type\":\"plain\",\"num_hidden_layers\":3}", 2);
-    PM_FAILS(MOVED_LAYERS("0, 1", "0, 3"), WW_E_UNSUPPORTED,
-             "layer 1 of the output, layer 0");
-    pm_free(pm);
-    pm = pm_new(); /* one that predicts a further token */
-    ww_fx_add(pm->model[0], "4,4", "model.layers.3.mlp.weight");
-    PM_FAILS(MOVED_LAYERS("0, 2", "1, 4"), WW_E_UNSUPPORTED,
-             "behind those that config.json");
-    pm_free(pm);
-}
-
 static void copies_of_the_weights_beside_are_named(void **state)
 {
     struct pm *pm = pm_new();
@@ -683,7 +627,6 @@ int main(void)
         cmocka_unit_test(a_source_of_a_token_that_all_have_is_told),
         cmocka_unit_test(ids_far_behind_the_tokens_are_refused),
         cmocka_unit_test(layers_of_a_model_with_other_widths_are_refused),
-        cmocka_unit_test(a_layer_in_the_place_of_another_kind_is_refused),
         cmocka_unit_test(copies_of_the_weights_beside_are_named),
         cmocka_unit_test(adapters_without_a_folder_are_refused),
         cmocka_unit_test(chat_template_is_written_or_refused),
