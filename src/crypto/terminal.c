@@ -2,10 +2,14 @@
 /*
  * Asking at the terminal without echo. While the line is typed the terminal sends no
  * signals: Ctrl-C is made an end-of-line character instead, so that it ends the reading
- * and the settings are always put back, without a signal handler in a library.
+ * and the settings are always put back, without a signal handler in a library. Signals
+ * from elsewhere that would end or stop the program wait until they are, but for those
+ * that a program catches to end the reading.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
@@ -90,13 +94,25 @@ static enum ww_err set_silent(int tty, const struct termios *normal, struct ww_e
     return WW_OK;
 }
 
+static void hold_signals(sigset_t *before)
+{
+    sigset_t held;
+
+    sigemptyset(&held);
+    sigaddset(&held, SIGQUIT);
+    sigaddset(&held, SIGTSTP);
+    pthread_sigmask(SIG_BLOCK, &held, before);
+}
+
 enum ww_err ww_passphrase_from_terminal(const char *prompt, bool confirm,
                                         struct ww_secret **out, struct ww_error *err)
 {
     struct termios normal;
+    sigset_t before;
     enum ww_err rc = WW_OK;
 
     *out = NULL;
+    hold_signals(&before);
     const int tty = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (tty < 0 || tcgetattr(tty, &normal) != 0) {
         const int e = errno;
@@ -115,5 +131,6 @@ out:
     if (tty >= 0) {
         close(tty);
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return rc;
 }

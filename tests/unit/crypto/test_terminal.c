@@ -4,6 +4,8 @@
 
 #include <poll.h>
 #include <pty.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <termios.h>
 
@@ -43,6 +45,8 @@ static void start(struct session *s, bool confirm, const char *want)
     s->pid = forkpty(&s->tty, NULL, NULL, NULL);
     assert_true(s->pid >= 0);
     if (s->pid == 0) {
+        const struct rlimit none = {0};
+        (void)setrlimit(RLIMIT_CORE, &none);
         _exit(ask(confirm, want));
     }
 }
@@ -125,6 +129,24 @@ static void control_c_cancels_and_echo_returns(void **state)
     assert_int_equal(finish(&s), 9);
 }
 
+/* kill -QUIT ends it when the terminal is what it was. */
+static void a_signal_waits_for_the_echo(void **state)
+{
+    struct session s;
+    struct termios now;
+    int status = 0;
+    (void)state;
+    start(&s, false, "hunter2");
+    wait_for(&s, "Passphrase: ");
+    assert_int_equal(kill(s.pid, SIGQUIT), 0);
+    type(&s, "hunter2\n");
+    assert_int_equal(waitpid(s.pid, &status, 0), s.pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGQUIT);
+    assert_int_equal(tcgetattr(s.tty, &now), 0);
+    assert_true(now.c_lflag & ECHO);
+    close(s.tty);
+}
+
 static void without_a_terminal_it_says_so(void **state)
 {
     (void)state;
@@ -149,6 +171,7 @@ int main(void)
         cmocka_unit_test(confirmation_must_be_the_same),
         cmocka_unit_test(an_empty_line_is_refused),
         cmocka_unit_test(control_c_cancels_and_echo_returns),
+        cmocka_unit_test(a_signal_waits_for_the_echo),
         cmocka_unit_test(without_a_terminal_it_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
