@@ -128,6 +128,13 @@ static enum ww_err write_all(struct ww_sink *sink, const uint8_t *buf, uint64_t 
     return WW_OK;
 }
 
+/* Has the disk refused bytes, or nobody this call? A filter of system calls says EPERM.
+ */
+static bool is_refusal(int e)
+{
+    return e != EINVAL && e != ENOSYS && e != ESPIPE && e != EPERM && e != EOPNOTSUPP;
+}
+
 /* Bytes that do not reach the disk are told once, to who waits first: fsync is silent
  * about what was told here. */
 static enum ww_err send_on(const struct ww_sink *sink, uint64_t n, uint64_t offset,
@@ -141,7 +148,7 @@ static enum ww_err send_on(const struct ww_sink *sink, uint64_t n, uint64_t offs
                                  SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
                                      SYNC_FILE_RANGE_WAIT_AFTER);
     }
-    if (failed && errno != EINVAL && errno != ENOSYS && errno != ESPIPE) {
+    if (failed && is_refusal(errno)) {
         const int e = errno;
         return WW_FAIL_SYS(err, ww_err_from_errno(e), e,
                            "cannot write '%s' at byte %" PRIu64 " to the disk",

@@ -2,9 +2,18 @@
 /* Reading and writing past the page cache, through it, and where it is refused. */
 #include "stream/direct.h"
 
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
 #include "stream/arena.h"
 #include "stream_fixture.h"
 #include "util/alloc.h"
+#include "util/fail.h"
 #include "util/fault.h"
 
 #define N (5 * WW_IO_PAGE + 123)
@@ -162,6 +171,47 @@ static void sink_tells_what_did_not_reach_the_disk(void **state)
     fx_free(f);
 }
 
+/* Where a filter of system calls refuses this one, as sandboxes do. */
+static int write_without_sync_file_range(int dir)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sync_file_range, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    const struct sock_fprog filter = {WW_LEN(code), code};
+    struct ww_sink sink = {.fd = -1};
+    uint8_t bytes[WW_IO_PAGE] = {1};
+    struct ww_error err = {0};
+    bool kept = true;
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) {
+        return 77; /* not here */
+    }
+    return ww_sink_open(&sink, dir, "x", WW_IO_PAGE, false, false, &err) ||
+           ww_sink_write(&sink, bytes, WW_IO_PAGE, 0, NULL, &kept, &err) ||
+           ww_sink_finish(&sink, WW_IO_PAGE, &err);
+}
+
+static void sink_writes_in_a_sandbox(void **state)
+{
+    (void)state;
+    struct fx *f = fx_new(NULL, 4);
+    const int dir = open(f->dir, O_RDONLY | O_DIRECTORY);
+    const pid_t pid = fork();
+    int status = 0;
+
+    if (pid == 0) {
+        _exit(write_without_sync_file_range(dir));
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_true(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 77);
+    close(dir);
+    fx_free(f);
+}
+
 static void sink_follows_no_link(void **state)
 {
     (void)state;
@@ -184,6 +234,7 @@ int main(void)
         cmocka_unit_test(sink_writes_everywhere),
         cmocka_unit_test(sink_leaves_direct_when_refused),
         cmocka_unit_test(sink_tells_what_did_not_reach_the_disk),
+        cmocka_unit_test(sink_writes_in_a_sandbox),
         cmocka_unit_test(sink_follows_no_link),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
