@@ -90,9 +90,9 @@ static enum ww_err find_others(const struct ww_model *base, struct ww_strlist *m
         }
         char *module = ww_strndup(name, dot ? (size_t)(dot - name) : strlen(name));
         char *output = fused && module ? ww_asprintf("%s.out_proj", module) : NULL;
-        rc = module ? ww_strlist_add(modules, module, err)
-                    : WW_FAIL_MEMORY(err, "an adapter");
-        if (!rc && output) {
+        rc = module && (output || !fused) ? ww_strlist_add(modules, module, err)
+                                          : WW_FAIL_MEMORY(err, "an adapter");
+        if (!rc && fused) {
             rc = ww_strlist_add(modules, output, err);
         }
         ww_free(module);

@@ -45,7 +45,7 @@ static enum ww_err put_mark(const char *path, struct ww_error *err)
 enum ww_err ww_work_folder_make(const char *path, mode_t mode, bool replace,
                                 struct ww_error *err)
 {
-    const enum ww_err rc = replace ? remove_old(path, err) : WW_OK;
+    enum ww_err rc = replace ? remove_old(path, err) : WW_OK;
 
     if (!rc && mkdir(path, mode) != 0) {
         const int e = errno;
@@ -54,5 +54,11 @@ enum ww_err ww_work_folder_make(const char *path, mode_t mode, bool replace,
                            : WW_FAIL_SYS(err, ww_err_from_errno(e), e,
                                          "cannot make folder '%s'", path);
     }
-    return rc ? rc : put_mark(path, err);
+    if (!rc) {
+        rc = put_mark(path, err);
+        if (rc) { /* without its mark the next run would not know it */
+            (void)!ww_remove_tree(path, NULL);
+        }
+    }
+    return rc;
 }

@@ -5,6 +5,7 @@
 
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/fault.h"
 #include "util/fs.h"
 #include "util/work_folder.h"
 
@@ -64,11 +65,28 @@ static void an_unmarked_one_goes_when_it_is_empty(void **state)
     ww_test_rmdir(top);
 }
 
+static void one_that_gets_no_mark_is_not_left(void **state)
+{
+    struct stat st;
+    (void)state;
+    char *top = ww_test_mkdir();
+    char *work = ww_path_join(top, "work");
+
+    ww_fault_arm(WW_FAULT_FSYNC, 1);
+    FAILS(ww_work_folder_make(work, 0700, false, &err), WW_E_IO);
+    ww_fault_arm(WW_FAULT_FSYNC, 0);
+    assert_int_equal(lstat(work, &st), -1);
+    OK(ww_work_folder_make(work, 0700, false, &err));
+    ww_free(work);
+    ww_test_rmdir(top);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(its_own_goes_and_nobody_elses),
         cmocka_unit_test(an_unmarked_one_goes_when_it_is_empty),
+        cmocka_unit_test(one_that_gets_no_mark_is_not_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
