@@ -59,7 +59,6 @@ static enum ww_err read_both(const struct place *p, uint64_t at, size_t n, size_
 
 static enum ww_err read_parent(struct place *p, uint64_t chunk, struct ww_error *err)
 {
-    const uint64_t left = p->part->bytes - chunk * WW_CHUNK_BYTES;
     struct ww_unpack_room *room = NULL;
     enum ww_err rc = WW_OK;
 
@@ -69,7 +68,7 @@ static enum ww_err read_parent(struct place *p, uint64_t chunk, struct ww_error 
     rc = ww_unpack_rooms_take(p->member->rooms, &room, err);
     if (!rc) {
         rc = ww_parent_read(p->member->parent, p->part->parent_part, chunk, room,
-                            p->parent, (size_t)ww_min_u64(WW_CHUNK_BYTES, left), err);
+                            p->parent, err);
         ww_unpack_rooms_give(p->member->rooms, room);
     }
     p->parent_chunk = rc ? UINT64_MAX : chunk;

@@ -30,8 +30,8 @@ static enum ww_err read_part(const struct ww_member *m, uint32_t at,
     }
     for (uint64_t c = 0; c < part->n_chunks && !rc; c++) {
         const uint64_t from = c * WW_CHUNK_BYTES;
-        const size_t n = (size_t)ww_min_u64(WW_CHUNK_BYTES, part->bytes - from);
-        rc = ww_parent_read(m->parent, at, c, room, bytes, n, err);
+        const size_t n = ww_part_chunk_bytes(part, c);
+        rc = ww_parent_read(m->parent, at, c, room, bytes, err);
         if (!rc) {
             ww_to_double(part->dtype, bytes, *out + from / width, n / width);
         }

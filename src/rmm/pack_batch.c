@@ -234,7 +234,7 @@ static enum ww_err read_parent(struct ww_pack_job *job)
 
     if (!rc) {
         rc = ww_parent_read(job->parent, job->parent_part, job->chunk, room,
-                            job->prediction, job->n, &job->err);
+                            job->prediction, &job->err);
         ww_unpack_rooms_give(job->rooms, room);
     }
     return rc;

@@ -55,7 +55,7 @@ static enum ww_err count_parent(const struct ww_pack_choice *x,
     enum ww_err rc = ww_unpack_rooms_take(job->rooms, &room, err);
 
     if (!rc) {
-        rc = ww_parent_read(job->parent, x->parent_part, chunk, room, job->prediction, n,
+        rc = ww_parent_read(job->parent, x->parent_part, chunk, room, job->prediction,
                             err);
         ww_unpack_rooms_give(job->rooms, room);
     }

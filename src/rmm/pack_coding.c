@@ -281,8 +281,7 @@ enum ww_err ww_writing_fill(struct ww_writing *w, struct ww_pack_batch *batch,
         job->fd = w->member->files[w->file].fd;
         job->name = t->files[w->file].path;
         job->offset = w->offset;
-        job->n =
-            (size_t)ww_min_u64(WW_CHUNK_BYTES, part->bytes - w->chunk * WW_CHUNK_BYTES);
+        job->n = ww_part_chunk_bytes(part, w->chunk);
         job->dtype = part->dtype;
         job->type = ww_chunk_type_of(part->dtype);
         if (!is_ready(w, job->part, job)) {

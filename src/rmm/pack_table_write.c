@@ -18,6 +18,11 @@ uint64_t ww_part_chunks(uint64_t bytes)
     return ww_div_up(bytes, WW_CHUNK_BYTES);
 }
 
+size_t ww_part_chunk_bytes(const struct ww_pack_table_part *part, uint64_t chunk)
+{
+    return (size_t)ww_min_u64(WW_CHUNK_BYTES, part->bytes - chunk * WW_CHUNK_BYTES);
+}
+
 static void write_chunks(struct ww_jw *w, const struct ww_pack_table_chunk *chunks,
                          uint64_t n)
 {

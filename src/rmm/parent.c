@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "rmm/base_read.h"
-#include "rmm/rank_code.h"
 #include "rmm/shared_load.h"
 #include "rmm/unpack_plan.h"
 #include "util/alloc.h"
@@ -289,78 +288,44 @@ static enum ww_err make_room(struct ww_unpack_room *room, struct ww_error *err)
 
 static enum ww_err read_base(const struct ww_parent *p,
                              const struct ww_pack_table_part *part, uint64_t chunk,
-                             uint8_t *out, size_t n, struct ww_error *err)
+                             uint8_t *out, struct ww_error *err)
 {
     uint32_t t = WW_NONE;
     enum ww_err rc = ww_unpack_base_tensor(&p->view, part, p->base, &t, err);
 
     if (!rc) {
         const struct ww_base_from from = ww_base_from(p->base, &p->base->tensors[t]);
-        rc = ww_base_read(&from, part->dtype, chunk * WW_CHUNK_BYTES, out, n, err);
+        rc = ww_base_read(&from, part->dtype, chunk * WW_CHUNK_BYTES, out,
+                          ww_part_chunk_bytes(part, chunk), err);
     }
     return rc;
-}
-
-/* The factors of a part, or NULL. Its chunks are read one after the other and share them.
- */
-static enum ww_err load_rank(const struct ww_parent *p,
-                             const struct ww_pack_table_part *part,
-                             struct ww_unpack_room *room, const struct ww_rank **out,
-                             struct ww_error *err)
-{
-    enum ww_err rc = WW_OK;
-
-    *out = NULL;
-    if (part->rank.rank == 0) {
-        return WW_OK;
-    }
-    if (room->rank_of != part) {
-        ww_rank_release(&room->rank);
-        rc = ww_rank_load(&p->view, part, room->chunk, room->coded, &room->rank, err);
-        room->rank_of = rc ? NULL : part;
-    }
-    *out = rc ? NULL : &room->rank;
-    return rc;
-}
-
-/* One level: prediction NULL for none. */
-static enum ww_err decode(const struct ww_parent *p,
-                          const struct ww_pack_table_part *part, uint64_t chunk,
-                          const uint8_t *prediction, struct ww_unpack_room *room,
-                          uint8_t *out, size_t n, struct ww_error *err)
-{
-    const struct ww_rank *rank = NULL;
-    const enum ww_err rc = load_rank(p, part, room, &rank, err);
-
-    return rc ? rc
-              : ww_unpack_chunk(&p->view, part, chunk, rank, prediction, room, out, n,
-                                err);
 }
 
 enum ww_err ww_parent_predict(const struct ww_pack_view *view,
-                              const struct ww_pack_table_part *part,
-                              const struct ww_parent *parent, uint64_t chunk,
-                              struct ww_unpack_room *room, uint8_t *out, size_t n,
+                              const struct ww_pack_table_part *part, uint64_t chunk,
+                              struct ww_unpack_room *room, uint8_t *out,
                               struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
     if (part->shared.codec == WW_SHARED_NONE) {
-        return ww_parent_read(parent, part->parent_part, chunk, room, out, n, err);
+        return ww_parent_read(view->table.parent, part->parent_part, chunk, room, out,
+                              err);
     }
     if (room->shared_of != part) {
         ww_shared_release(&room->shared);
-        rc = ww_shared_load(view, part, parent, room, &room->shared, err);
+        rc = ww_shared_load(view, part, room, &room->shared, err);
         room->shared_of = rc ? NULL : part;
     }
     if (!rc) {
-        ww_shared_predict(&room->shared, chunk * WW_CHUNK_BYTES, out, n);
+        ww_shared_predict(&room->shared, chunk * WW_CHUNK_BYTES, out,
+                          ww_part_chunk_bytes(part, chunk));
     }
     return rc;
 }
 
 enum ww_err ww_parent_read(const struct ww_parent *p, uint32_t part, uint64_t chunk,
-                           struct ww_unpack_room *room, uint8_t *out, size_t n,
+                           struct ww_unpack_room *room, uint8_t *out,
                            struct ww_error *err)
 {
     const struct ww_parent *levels[WW_PACK_MAX_CHAIN + 1];
@@ -381,13 +346,14 @@ enum ww_err ww_parent_read(const struct ww_parent *p, uint32_t part, uint64_t ch
         uint8_t *to = room->chain[(depth + 1) % 2];
         prediction = to;
         rc = parts[depth]->chained
-                 ? ww_parent_predict(&levels[depth]->view, parts[depth],
-                                     levels[depth]->parent, chunk, room, to, n, err)
-                 : read_base(levels[depth], parts[depth], chunk, to, n, err);
+                 ? ww_parent_predict(&levels[depth]->view, parts[depth], chunk, room, to,
+                                     err)
+                 : read_base(levels[depth], parts[depth], chunk, to, err);
     }
     for (unsigned i = depth + 1; i-- > 0 && !rc;) {
         uint8_t *to = i == 0 ? out : room->chain[i % 2];
-        rc = decode(levels[i], parts[i], chunk, prediction, room, to, n, err);
+        rc =
+            ww_unpack_chunk(&levels[i]->view, parts[i], chunk, prediction, room, to, err);
         prediction = to;
     }
     return rc;

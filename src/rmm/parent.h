@@ -56,13 +56,12 @@ enum ww_err ww_parent_bind(const struct ww_parent *parent, const char *member,
 /** What predicts a chunk of a part that is chained: the parent's bytes there, or what the
  * part makes of a basis. out as below. */
 enum ww_err ww_parent_predict(const struct ww_pack_view *view,
-                              const struct ww_pack_table_part *part,
-                              const struct ww_parent *parent, uint64_t chunk,
-                              struct ww_unpack_room *room, uint8_t *out, size_t n,
+                              const struct ww_pack_table_part *part, uint64_t chunk,
+                              struct ww_unpack_room *room, uint8_t *out,
                               struct ww_error *err) WW_MUST_USE;
-/** The n bytes of one chunk of a parent's part; out is none of the room's but mixed. */
+/** The bytes of one chunk of a parent's part; out is none of the room's but mixed. */
 enum ww_err ww_parent_read(const struct ww_parent *parent, uint32_t part, uint64_t chunk,
-                           struct ww_unpack_room *room, uint8_t *out, size_t n,
+                           struct ww_unpack_room *room, uint8_t *out,
                            struct ww_error *err) WW_MUST_USE;
 /** Does the part come back with the base's tensor of its name only? */
 bool ww_parent_needs_base(const struct ww_parent *parent, uint32_t part);

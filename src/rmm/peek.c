@@ -10,7 +10,6 @@
 #include "model/convert.h"
 #include "model/safetensors.h"
 #include "rmm/base_read.h"
-#include "rmm/rank_code.h"
 #include "rmm/unpack_plan.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -27,11 +26,10 @@ static enum ww_err read_part(struct ww_peek *p, const struct ww_pack_table_part 
     enum ww_err rc = WW_OK;
 
     for (uint64_t c = 0; c < part->n_chunks && !rc; c++) {
-        size_t n = 0;
-        rc = ww_unpack_part_chunk(&p->run, part, NULL, WW_NONE, c, p->prediction, p->room,
-                                  p->bytes, &n, err);
+        rc =
+            ww_unpack_part_chunk(&p->run, part, c, p->prediction, p->room, p->bytes, err);
         if (!rc) {
-            rc = ww_buf_add(out, p->bytes, n, err);
+            rc = ww_buf_add(out, p->bytes, ww_part_chunk_bytes(part, c), err);
         }
     }
     return rc;
@@ -182,7 +180,6 @@ enum ww_err ww_peek_open(const char *path, const char *name,
         return rc;
     }
     out->open = true;
-    out->product_of = WW_NONE;
     ww_unpack_rooms_init(&out->rooms);
     out->bytes = ww_calloc(1, WW_CHUNK_BYTES);
     out->prediction = ww_calloc(1, WW_CHUNK_BYTES);
@@ -218,7 +215,6 @@ void ww_peek_close(struct ww_peek *p)
     }
     ww_unpack_rooms_release(&p->rooms);
     ww_adapter_close(p->adapter);
-    ww_rank_release(&p->product);
     ww_free(p->bytes);
     ww_free(p->prediction);
     ww_free(p->tensors);
@@ -226,36 +222,14 @@ void ww_peek_close(struct ww_peek *p)
     memset(p, 0, sizeof(*p));
 }
 
-/* Tensors are read from their first chunk to the last, so one product is kept. */
-static enum ww_err load_product(struct ww_peek *p, uint32_t tensor, struct ww_error *err)
-{
-    const struct ww_pack_table_part *part = p->tensors[tensor].part;
-    enum ww_err rc = WW_OK;
-
-    if (p->product_of == tensor) {
-        return WW_OK;
-    }
-    ww_rank_release(&p->product);
-    p->product_of = WW_NONE;
-    if (part->rank.rank > 0) {
-        rc = ww_rank_load(&p->run.view, part, p->room->chunk, p->room->coded, &p->product,
-                          err);
-    }
-    p->product_of = rc ? WW_NONE : tensor;
-    return rc;
-}
-
 enum ww_err ww_peek_chunk(struct ww_peek *p, uint32_t tensor, uint64_t c, size_t *n,
                           struct ww_error *err)
 {
     const struct ww_peek_tensor *t = &p->tensors[tensor];
+    enum ww_err rc =
+        ww_unpack_part_chunk(&p->run, t->part, c, p->prediction, p->room, p->bytes, err);
 
-    enum ww_err rc = load_product(p, tensor, err);
-
-    if (!rc) {
-        rc = ww_unpack_part_chunk(&p->run, t->part, p->product.b ? &p->product : NULL,
-                                  t->base, c, p->prediction, p->room, p->bytes, n, err);
-    }
+    *n = ww_part_chunk_bytes(t->part, c);
     if (!rc && t->part->chained && t->base != WW_NONE) {
         const struct ww_base_from from =
             ww_base_from(p->run.base, &p->run.base->tensors[t->base]);

@@ -28,8 +28,6 @@ struct ww_peek {
     struct ww_adapter *adapter; /* of an adapter; its tensors are those above */
     uint8_t *bytes;             /* WW_CHUNK_BYTES of the chunk read last, and as many */
     uint8_t *prediction;        /* of the base's bytes there */
-    struct ww_rank product;     /* of the tensor read last, where it has one */
-    uint32_t product_of;
 };
 
 /** form of the options is not looked at. WW_E_DENIED for members that ask for policies.

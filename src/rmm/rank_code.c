@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "rmm/pack_file.h"
+#include "rmm/unpack_kernel.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
@@ -107,24 +107,28 @@ void ww_rank_coded_free(struct ww_rank_coded *c)
 
 enum ww_err ww_factor_chunk(const struct ww_pack_view *view,
                             const struct ww_pack_table_part *part, uint64_t chunk,
-                            enum ww_dtype dtype, struct ww_chunk_room *room,
-                            uint8_t *coded, uint8_t *out, size_t n, struct ww_error *err)
+                            struct ww_unpack_room *room, uint8_t *out, size_t n,
+                            struct ww_error *err)
 {
+    const enum ww_dtype dtype =
+        part->shared.codec == WW_SHARED_NONE ? WW_DTYPE_F32 : WW_DTYPE_BF16;
     const struct ww_pack_table_chunk *c = &part->factors[chunk];
     uint8_t digest[WW_SHA256_BYTES];
-    const enum ww_err rc = ww_section_read(&view->section, c->at, coded, c->len, err);
+    const enum ww_err rc =
+        ww_section_read(&view->section, c->at, room->coded, c->len, err);
 
     if (rc) {
         return rc;
     }
-    ww_sha256_of(coded, c->len, digest);
+    ww_sha256_of(room->coded, c->len, digest);
     if (memcmp(digest, c->sha256, sizeof(digest)) != 0) {
         return WW_FAIL(err, WW_E_TAMPERED,
                        "member '%s': the factors of tensor '%s' are not what its "
                        "table says",
                        view->member->name, part->tensor);
     }
-    return ww_chunk_decode(room, ww_chunk_type_of(dtype), coded, c->len, NULL, out, n)
+    return ww_chunk_decode(room->chunk, ww_chunk_type_of(dtype), room->coded, c->len,
+                           NULL, out, n)
                ? WW_OK
                : WW_FAIL(err, WW_E_MALFORMED,
                          "member '%s': the factors of tensor '%s' do not decode",
@@ -133,14 +137,13 @@ enum ww_err ww_factor_chunk(const struct ww_pack_view *view,
 
 static enum ww_err load_factor(const struct ww_pack_view *view,
                                const struct ww_pack_table_part *part,
-                               struct ww_chunk_room *room, uint8_t *coded, float *to,
-                               uint64_t n_bytes, uint64_t *chunk, struct ww_error *err)
+                               struct ww_unpack_room *room, float *to, uint64_t n_bytes,
+                               uint64_t *chunk, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
     for (uint64_t at = 0; at < n_bytes && !rc; at += WW_CHUNK_BYTES) {
-        rc = ww_factor_chunk(view, part, (*chunk)++, WW_DTYPE_F32, room, coded,
-                             (uint8_t *)to + at,
+        rc = ww_factor_chunk(view, part, (*chunk)++, room, (uint8_t *)to + at,
                              (size_t)ww_min_u64(WW_CHUNK_BYTES, n_bytes - at), err);
     }
     return rc;
@@ -148,7 +151,7 @@ static enum ww_err load_factor(const struct ww_pack_view *view,
 
 enum ww_err ww_rank_load(const struct ww_pack_view *view,
                          const struct ww_pack_table_part *part,
-                         struct ww_chunk_room *room, uint8_t *coded, struct ww_rank *out,
+                         struct ww_unpack_room *room, struct ww_rank *out,
                          struct ww_error *err)
 {
     const uint64_t columns =
@@ -159,11 +162,10 @@ enum ww_err ww_rank_load(const struct ww_pack_view *view,
     if (rc) {
         return rc;
     }
-    rc = load_factor(view, part, room, coded, out->b, ww_rank_b_bytes(&part->rank),
-                     &chunk, err);
+    rc = load_factor(view, part, room, out->b, ww_rank_b_bytes(&part->rank), &chunk, err);
     if (!rc) {
-        rc = load_factor(view, part, room, coded, out->a,
-                         ww_rank_a_bytes(&part->rank, columns), &chunk, err);
+        rc = load_factor(view, part, room, out->a, ww_rank_a_bytes(&part->rank, columns),
+                         &chunk, err);
     }
     if (rc) {
         ww_rank_release(out);

@@ -6,6 +6,7 @@
 #include "rmm/rank_find.h"
 
 struct ww_pack_view;
+struct ww_unpack_room;
 
 /** Factors of a part that is being written, until its last chunk is. */
 struct ww_rank_coded {
@@ -20,18 +21,16 @@ enum ww_err ww_rank_encode(struct ww_chunk_room *room, struct ww_rank_found *fou
                            struct ww_rank_coded **out, struct ww_error *err) WW_MUST_USE;
 void ww_rank_coded_free(struct ww_rank_coded *coded);
 
-/** Read, check and decode a chunk of the factors of a part: n bytes of the dtype. coded:
- *  WW_CHUNK_MAX_CODED bytes. WW_E_TAMPERED, WW_E_MALFORMED. */
+/** Read, check and decode a chunk of the factors of a part, or of its own numbers where
+ *  it shares a basis: n bytes of fp32, of BF16 there. WW_E_TAMPERED, WW_E_MALFORMED. */
 enum ww_err ww_factor_chunk(const struct ww_pack_view *view,
                             const struct ww_pack_table_part *part, uint64_t chunk,
-                            enum ww_dtype dtype, struct ww_chunk_room *room,
-                            uint8_t *coded, uint8_t *out, size_t n,
+                            struct ww_unpack_room *room, uint8_t *out, size_t n,
                             struct ww_error *err) WW_MUST_USE;
-/** Read and decode the factors of a part that has some. coded: WW_CHUNK_MAX_CODED bytes.
- *  WW_E_TAMPERED, WW_E_MALFORMED. */
+/** Read and decode the factors of a part that has some. WW_E_TAMPERED, WW_E_MALFORMED. */
 enum ww_err ww_rank_load(const struct ww_pack_view *view,
                          const struct ww_pack_table_part *part,
-                         struct ww_chunk_room *room, uint8_t *coded, struct ww_rank *out,
+                         struct ww_unpack_room *room, struct ww_rank *out,
                          struct ww_error *err) WW_MUST_USE;
 
 #endif

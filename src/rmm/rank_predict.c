@@ -162,36 +162,44 @@ static add_fn add_of_this_machine(void)
 }
 #endif
 
-/* n columns of some rows; from and out begin at the first of them. */
-static void predict_block(const struct ww_rank *t, add_fn add, uint64_t row,
-                          size_t n_rows, uint64_t column, size_t n, const uint8_t *from,
-                          uint8_t *out)
+/* Some columns of some rows. */
+struct area {
+    uint64_t row;
+    uint64_t n_rows;
+    uint64_t column;
+    uint64_t n;
+};
+
+/* An area of TALL rows and SPAN columns at most; from and out begin at its first number.
+ */
+static void predict_block(const struct ww_rank *t, add_fn add, const struct area *at,
+                          const uint8_t *from, uint8_t *out)
 {
     const size_t width = ww_dtype_bits(t->dtype) / 8;
     const size_t columns = (size_t)t->columns;
     float delta[TALL * SPAN];
 
-    ww_exact_gemm_f32(n_rows, n, t->shape.rank, t->b + row * t->shape.rank, t->shape.rank,
-                      t->a + column, columns, 0, delta, SPAN);
-    for (size_t i = 0; i < n_rows; i++) {
+    ww_exact_gemm_f32((size_t)at->n_rows, (size_t)at->n, t->shape.rank,
+                      t->b + at->row * t->shape.rank, t->shape.rank, t->a + at->column,
+                      columns, 0, delta, SPAN);
+    for (size_t i = 0; i < at->n_rows; i++) {
         add(t->dtype, t->shape.product, delta + i * SPAN, from + i * columns * width,
-            out + i * columns * width, n);
+            out + i * columns * width, (size_t)at->n);
     }
 }
 
-/* Rows of a rectangle, in blocks that stay in the cache. */
-static void predict_rows(const struct ww_rank *t, add_fn add, uint64_t row,
-                         uint64_t n_rows, uint64_t column, uint64_t n,
+/* An area in blocks that stay in the cache. */
+static void predict_area(const struct ww_rank *t, add_fn add, const struct area *area,
                          const uint8_t *from, uint8_t *out)
 {
     const size_t width = ww_dtype_bits(t->dtype) / 8;
 
-    for (uint64_t i = 0; i < n_rows; i += TALL) {
-        for (uint64_t j = 0; j < n; j += SPAN) {
+    for (uint64_t i = 0; i < area->n_rows; i += TALL) {
+        for (uint64_t j = 0; j < area->n; j += SPAN) {
+            const struct area block = {area->row + i, ww_min_u64(TALL, area->n_rows - i),
+                                       area->column + j, ww_min_u64(SPAN, area->n - j)};
             const size_t at = (size_t)(i * t->columns + j) * width;
-            predict_block(t, add, row + i, (size_t)ww_min_u64(TALL, n_rows - i),
-                          column + j, (size_t)ww_min_u64(SPAN, n - j), from + at,
-                          out + at);
+            predict_block(t, add, &block, from + at, out + at);
         }
     }
 }
@@ -203,14 +211,15 @@ static void predict_with(const struct ww_rank *t, add_fn add, uint64_t at,
     const uint64_t n = n_bytes / width;
 
     for (uint64_t i = 0; i < n;) {
-        const uint64_t row = (at / width + i) / t->columns;
         const uint64_t column = (at / width + i) % t->columns;
         const bool whole = column == 0 && n - i >= t->columns;
-        const uint64_t n_rows = whole ? (n - i) / t->columns : 1;
-        const uint64_t some = whole ? t->columns : ww_min_u64(t->columns - column, n - i);
-        predict_rows(t, add, row, n_rows, column, some, from + i * width,
-                     out + i * width);
-        i += n_rows * some;
+        const struct area area = {.row = (at / width + i) / t->columns,
+                                  .n_rows = whole ? (n - i) / t->columns : 1,
+                                  .column = column,
+                                  .n = whole ? t->columns
+                                             : ww_min_u64(t->columns - column, n - i)};
+        predict_area(t, add, &area, from + i * width, out + i * width);
+        i += area.n_rows * area.n;
     }
 }
 

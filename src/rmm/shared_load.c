@@ -16,8 +16,7 @@ static enum ww_err load_own(const struct ww_pack_view *view,
     for (uint64_t c = 0; c < part->n_factors && !rc; c++) {
         const uint64_t at = c * WW_CHUNK_BYTES;
         const size_t n = (size_t)ww_min_u64(WW_CHUNK_BYTES, bytes - at);
-        rc = ww_factor_chunk(view, part, c, WW_DTYPE_BF16, room->chunk, room->coded,
-                             room->mixed, n, err);
+        rc = ww_factor_chunk(view, part, c, room, room->mixed, n, err);
         if (!rc) {
             ww_to_float(WW_DTYPE_BF16, room->mixed, out->own + at / 2, n / 2);
         }
@@ -34,7 +33,7 @@ static enum ww_err load_basis(const struct ww_parent *basis, uint32_t part,
 
     for (uint64_t at = 0; at < bytes && !rc; at += WW_CHUNK_BYTES) {
         const size_t n = (size_t)ww_min_u64(WW_CHUNK_BYTES, bytes - at);
-        rc = ww_parent_read(basis, part, at / WW_CHUNK_BYTES, room, room->mixed, n, err);
+        rc = ww_parent_read(basis, part, at / WW_CHUNK_BYTES, room, room->mixed, err);
         if (!rc) {
             ww_to_float(WW_DTYPE_BF16, room->mixed, out->basis + at / 2, n / 2);
         }
@@ -44,8 +43,8 @@ static enum ww_err load_basis(const struct ww_parent *basis, uint32_t part,
 
 enum ww_err ww_shared_load(const struct ww_pack_view *view,
                            const struct ww_pack_table_part *part,
-                           const struct ww_parent *basis, struct ww_unpack_room *room,
-                           struct ww_shared *out, struct ww_error *err)
+                           struct ww_unpack_room *room, struct ww_shared *out,
+                           struct ww_error *err)
 {
     const uint64_t n = part->bytes / (ww_dtype_bits(part->dtype) / 8);
     enum ww_err rc = ww_shared_init(out, &part->shared, part->dtype, n, err);
@@ -55,7 +54,7 @@ enum ww_err ww_shared_load(const struct ww_pack_view *view,
     }
     rc = load_own(view, part, room, out, err);
     if (!rc) {
-        rc = load_basis(basis, part->parent_part, room, out, err);
+        rc = load_basis(view->table.parent, part->parent_part, room, out, err);
     }
     if (rc) {
         ww_shared_release(out);

@@ -6,11 +6,11 @@
 #include "rmm/parent.h"
 #include "rmm/shared.h"
 
-/** The numbers of a part that shares some; basis: its member's parent. All of the room
- * may be used. WW_E_TAMPERED, WW_E_MALFORMED. */
+/** The numbers of a part that shares some, of it and of the basis that its table is bound
+ * to. All of the room may be used. WW_E_TAMPERED, WW_E_MALFORMED. */
 enum ww_err ww_shared_load(const struct ww_pack_view *view,
                            const struct ww_pack_table_part *part,
-                           const struct ww_parent *basis, struct ww_unpack_room *room,
-                           struct ww_shared *out, struct ww_error *err) WW_MUST_USE;
+                           struct ww_unpack_room *room, struct ww_shared *out,
+                           struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -83,6 +83,8 @@ struct ww_pack_table {
 
 /** Chunks of a part of so many bytes. */
 uint64_t ww_part_chunks(uint64_t bytes);
+/** Bytes of one of them, before it is coded. */
+size_t ww_part_chunk_bytes(const struct ww_pack_table_part *part, uint64_t chunk);
 
 enum ww_err ww_pack_table_write(const struct ww_pack_table *table, struct ww_buf *out,
                                 struct ww_error *err) WW_MUST_USE;

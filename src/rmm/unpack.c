@@ -162,8 +162,8 @@ enum ww_err ww_unpack_restore(struct ww_unpack_run *run, const char *out_path,
     const struct ww_run_options own = with_memory(run, options);
     struct ww_stream_result result = {0};
     struct ww_out *out = NULL;
-    enum ww_err rc = ww_unpack_plan_init(&plan, &run->view, run->base, &run->unmerge,
-                                         run->parents.first, err);
+    enum ww_err rc =
+        ww_unpack_plan_init(&plan, &run->view, run->base, &run->unmerge, err);
 
     if (rc) {
         return rc;
@@ -334,32 +334,44 @@ static const struct ww_pack_table_part *find_tensor(const struct ww_pack_table *
     return NULL;
 }
 
-enum ww_err ww_unpack_part_chunk(const struct ww_unpack_run *run,
-                                 const struct ww_pack_table_part *part,
-                                 const struct ww_rank *rank, uint32_t base_tensor,
-                                 uint64_t c, uint8_t *prediction,
-                                 struct ww_unpack_room *room, uint8_t *bytes, size_t *n,
-                                 struct ww_error *err)
+/* The base's bytes, or what they say with the others'. */
+static enum ww_err read_base(const struct ww_unpack_run *run,
+                             const struct ww_pack_table_part *part, uint64_t chunk,
+                             uint8_t *out, struct ww_error *err)
 {
-    const uint64_t at = c * WW_CHUNK_BYTES;
+    const uint64_t at = chunk * WW_CHUNK_BYTES;
+    const size_t n = ww_part_chunk_bytes(part, chunk);
+    uint32_t t = WW_NONE;
+    enum ww_err rc = ww_unpack_base_tensor(&run->view, part, run->base, &t, err);
+
+    if (rc) {
+        return rc;
+    }
+    const struct ww_tensor *from = &run->base->tensors[t];
+    const struct ww_base_from base = ww_base_from(run->base, from);
+    rc = ww_base_read(&base, part->dtype, at, out, n, err);
+    if (!rc && !ww_base_changes(part)) {
+        rc = ww_unmerge_read(&run->unmerge, from, at, out, n, err);
+    }
+    return rc;
+}
+
+enum ww_err ww_unpack_part_chunk(const struct ww_unpack_run *run,
+                                 const struct ww_pack_table_part *part, uint64_t chunk,
+                                 uint8_t *prediction, struct ww_unpack_room *room,
+                                 uint8_t *bytes, struct ww_error *err)
+{
     enum ww_err rc = WW_OK;
 
-    *n = (size_t)(part->bytes - at < WW_CHUNK_BYTES ? part->bytes - at : WW_CHUNK_BYTES);
     if (part->chained) {
-        rc = ww_parent_predict(&run->view, part, run->parents.first, c, room, prediction,
-                               *n, err);
-    } else if (base_tensor != WW_NONE) {
-        const struct ww_tensor *from = &run->base->tensors[base_tensor];
-        const struct ww_base_from base = ww_base_from(run->base, from);
-        rc = ww_base_read(&base, part->dtype, at, prediction, *n, err);
-        if (!rc && !ww_base_changes(part)) {
-            rc = ww_unmerge_read(&run->unmerge, from, at, prediction, *n, err);
-        }
+        rc = ww_parent_predict(&run->view, part, chunk, room, prediction, err);
+    } else if (part->predicted) {
+        rc = read_base(run, part, chunk, prediction, err);
+    } else {
+        prediction = NULL;
     }
-    const bool predicted = part->chained || base_tensor != WW_NONE;
     return rc ? rc
-              : ww_unpack_chunk(&run->view, part, c, rank, predicted ? prediction : NULL,
-                                room, bytes, *n, err);
+              : ww_unpack_chunk(&run->view, part, chunk, prediction, room, bytes, err);
 }
 
 static enum ww_err no_tensor(const struct ww_unpack_run *run, const char *tensor,
@@ -382,13 +394,12 @@ static enum ww_err no_tensor(const struct ww_unpack_run *run, const char *tensor
                    near ? "' meant?" : "");
 }
 
+/* bytes: room of two chunks. */
 static enum ww_err give_tensor(const struct ww_unpack_run *run, const char *tensor,
                                struct ww_unpack_room *room, uint8_t *bytes,
-                               uint8_t *prediction, ww_unpack_fn give, void *payload,
-                               struct ww_error *err)
+                               ww_unpack_fn give, void *payload, struct ww_error *err)
 {
     const struct ww_pack_table_part *part = find_tensor(&run->view.table, tensor);
-    struct ww_rank rank = {0};
     uint32_t base_tensor = WW_NONE;
     enum ww_err rc = WW_OK;
 
@@ -401,18 +412,12 @@ static enum ww_err give_tensor(const struct ww_unpack_run *run, const char *tens
                        : base_tensor != WW_NONE)) {
         rc = ww_base_use_check_tensor(run->base, &run->file.manifest, tensor, err);
     }
-    if (!rc && part->rank.rank > 0) {
-        rc = ww_rank_load(&run->view, part, room->chunk, room->coded, &rank, err);
-    }
     for (uint64_t c = 0; c < part->n_chunks && !rc; c++) {
-        size_t n = 0;
-        rc = ww_unpack_part_chunk(run, part, rank.b ? &rank : NULL, base_tensor, c,
-                                  prediction, room, bytes, &n, err);
+        rc = ww_unpack_part_chunk(run, part, c, bytes + WW_CHUNK_BYTES, room, bytes, err);
         if (!rc) {
-            rc = give(payload, bytes, n, err);
+            rc = give(payload, bytes, ww_part_chunk_bytes(part, c), err);
         }
     }
-    ww_rank_release(&rank);
     return rc;
 }
 
@@ -503,8 +508,7 @@ enum ww_err ww_unpack_tensor(const char *path, const char *name, const char *ten
             rc = ww_unpack_check_signed(&run, err);
         }
         if (!rc) {
-            rc = give_tensor(&run, tensor, room, bytes, bytes + WW_CHUNK_BYTES, give,
-                             payload, err);
+            rc = give_tensor(&run, tensor, room, bytes, give, payload, err);
         }
         ww_unpack_close(&run);
     }

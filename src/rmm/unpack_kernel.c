@@ -138,11 +138,26 @@ static enum ww_err explain(const struct ww_pack_view *view,
                          part_name(part));
 }
 
+/* What predicts a chunk of a part with factors: the base's bytes and their product. */
+static const uint8_t *with_rank(const struct ww_rank *rank, uint64_t chunk,
+                                const uint8_t *base, struct ww_unpack_room *room,
+                                size_t n)
+{
+    const uint64_t at = chunk * WW_CHUNK_BYTES;
+
+    rank = base ? rank : NULL;
+    ww_chunk_room_hints(room->chunk, rank, at, base, n);
+    if (!rank) {
+        return base;
+    }
+    ww_rank_predict(rank, at, base, room->with_rank, n);
+    return room->with_rank;
+}
+
 static enum ww_err decode_chunk(const struct ww_pack_view *view,
                                 const struct ww_pack_table_part *part, uint64_t chunk,
-                                const struct ww_rank *rank, const uint8_t *prediction,
-                                struct ww_unpack_room *room, uint8_t *out, size_t n,
-                                struct ww_error *err)
+                                const uint8_t *prediction, struct ww_unpack_room *room,
+                                uint8_t *out, struct ww_error *err)
 {
     const struct ww_pack_table_chunk *c = &view->table.chunks[part->first_chunk + chunk];
 
@@ -152,14 +167,8 @@ static enum ww_err decode_chunk(const struct ww_pack_view *view,
             "member '%s' has a text that is coded as in no package of version 2",
             view->member->name);
     }
-    ww_chunk_room_hints(room->chunk, prediction ? rank : NULL, chunk * WW_CHUNK_BYTES,
-                        prediction, n);
-    if (rank && prediction) {
-        ww_rank_predict(rank, chunk * WW_CHUNK_BYTES, prediction, room->with_rank, n);
-        prediction = room->with_rank;
-    }
     return ww_chunk_decode(room->chunk, ww_chunk_type_of(part->dtype), room->coded,
-                           c->len, prediction, out, n)
+                           c->len, prediction, out, ww_part_chunk_bytes(part, chunk))
                ? WW_OK
                : explain(view, part, chunk, room->coded, err);
 }
@@ -173,30 +182,48 @@ static enum ww_err read_chunk(const struct ww_pack_view *view,
     return ww_section_read(&view->section, c->at, room->coded, c->len, err);
 }
 
+/* The factors of a part, or NULL. Its chunks are read one after the other and share them.
+ */
+static enum ww_err load_rank(const struct ww_pack_view *view,
+                             const struct ww_pack_table_part *part,
+                             struct ww_unpack_room *room, const struct ww_rank **out,
+                             struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    *out = NULL;
+    if (part->rank.rank == 0) {
+        return WW_OK;
+    }
+    if (room->rank_of != part) {
+        ww_rank_release(&room->rank);
+        rc = ww_rank_load(view, part, room, &room->rank, err);
+        room->rank_of = rc ? NULL : part;
+    }
+    *out = rc ? NULL : &room->rank;
+    return rc;
+}
+
 enum ww_err ww_unpack_chunk(const struct ww_pack_view *view,
                             const struct ww_pack_table_part *part, uint64_t chunk,
-                            const struct ww_rank *rank, const uint8_t *prediction,
-                            struct ww_unpack_room *room, uint8_t *out, size_t n,
-                            struct ww_error *err)
+                            const uint8_t *prediction, struct ww_unpack_room *room,
+                            uint8_t *out, struct ww_error *err)
 {
-    enum ww_err rc = read_chunk(view, part, chunk, room, err);
+    const struct ww_rank *rank = NULL;
+    enum ww_err rc = load_rank(view, part, room, &rank, err);
 
+    if (!rc) {
+        rc = read_chunk(view, part, chunk, room, err);
+    }
     if (!rc) {
         rc = check_digest(view, part, chunk, room->coded, err);
     }
-    return rc ? rc : decode_chunk(view, part, chunk, rank, prediction, room, out, n, err);
-}
-
-/* Of a file whose digest is taken: see above. */
-static enum ww_err restore_chunk(const struct ww_pack_view *view,
-                                 const struct ww_pack_table_part *part, uint64_t chunk,
-                                 const struct ww_rank *rank, const uint8_t *prediction,
-                                 struct ww_unpack_room *room, uint8_t *out, size_t n,
-                                 struct ww_error *err)
-{
-    const enum ww_err rc = read_chunk(view, part, chunk, room, err);
-
-    return rc ? rc : decode_chunk(view, part, chunk, rank, prediction, room, out, n, err);
+    if (rc) {
+        return rc;
+    }
+    prediction =
+        with_rank(rank, chunk, prediction, room, ww_part_chunk_bytes(part, chunk));
+    return decode_chunk(view, part, chunk, prediction, room, out, err);
 }
 
 enum ww_err ww_unpack_find_altered(const struct ww_pack_view *view, uint32_t file,
@@ -244,10 +271,8 @@ static enum ww_err load_numbers(struct open_piece *at, struct ww_error *err)
     if (rc) {
         return rc;
     }
-    rc = shares ? ww_shared_load(piece->view, piece->part, piece->parent, room,
-                                 &at->shared, err)
-                : ww_rank_load(piece->view, piece->part, room->chunk, room->coded,
-                               &at->rank, err);
+    rc = shares ? ww_shared_load(piece->view, piece->part, room, &at->shared, err)
+                : ww_rank_load(piece->view, piece->part, room, &at->rank, err);
     ww_unpack_rooms_give(piece->rooms, room);
     return rc;
 }
@@ -295,8 +320,8 @@ static enum ww_err predict(const struct open_piece *at, const struct ww_tile *ti
     }
     if (piece->part->chained) {
         *out = room->mixed;
-        return ww_parent_read(piece->parent, piece->part->parent_part, chunk, room,
-                              room->mixed, (size_t)tile->row_bytes, err);
+        return ww_parent_read(piece->view->table.parent, piece->part->parent_part, chunk,
+                              room, room->mixed, err);
     }
     for (uint32_t s = 0; s < tile->n_sources; s++) {
         rows[s] = tile->rows[s][row];
@@ -317,30 +342,45 @@ static enum ww_err predict(const struct open_piece *at, const struct ww_tile *ti
     return WW_OK;
 }
 
+/* Of a file whose digest is taken: see above. */
+static enum ww_err restore_row(const struct open_piece *at, const struct ww_tile *tile,
+                               uint64_t row, struct ww_unpack_room *room,
+                               struct ww_error *err)
+{
+    const struct ww_unpack_piece *piece = at->piece;
+    const uint64_t chunk = piece->first + tile->first_row + row;
+    const uint8_t *prediction = NULL;
+    enum ww_err rc = predict(at, tile, row, room, &prediction, err);
+
+    if (!rc) {
+        rc = read_chunk(piece->view, piece->part, chunk, room, err);
+    }
+    if (rc) {
+        return rc;
+    }
+    prediction = with_rank(at->rank.b ? &at->rank : NULL, chunk, prediction, room,
+                           (size_t)tile->row_bytes);
+    return decode_chunk(piece->view, piece->part, chunk, prediction, room,
+                        tile->out + row * tile->row_bytes, err);
+}
+
 static enum ww_err kernel_run(void *state, const struct ww_tile *tile,
                               struct ww_error *err)
 {
     const struct open_piece *at = state;
-    const struct ww_unpack_piece *piece = at->piece;
+    struct ww_unpack_rooms *rooms = at->piece->rooms;
     struct ww_unpack_room *room = NULL;
-    enum ww_err rc = ww_unpack_rooms_take(piece->rooms, &room, err);
+    enum ww_err rc = ww_unpack_rooms_take(rooms, &room, err);
 
     if (rc) {
         return rc;
     }
     ww_chunk_room_beside(room->chunk, tile->beside);
     for (uint64_t i = 0; i < tile->n_rows && !rc; i++) {
-        const uint8_t *prediction = NULL;
-        rc = predict(at, tile, i, room, &prediction, err);
-        if (!rc) {
-            rc = restore_chunk(
-                piece->view, piece->part, piece->first + tile->first_row + i,
-                at->rank.b ? &at->rank : NULL, prediction, room,
-                tile->out + i * tile->row_bytes, (size_t)tile->row_bytes, err);
-        }
+        rc = restore_row(at, tile, i, room, err);
     }
     ww_chunk_room_beside(room->chunk, NULL);
-    ww_unpack_rooms_give(piece->rooms, room);
+    ww_unpack_rooms_give(rooms, room);
     return rc;
 }
 

@@ -12,8 +12,6 @@
 #include "rmm/pack_file.h"
 #include "stream/stream.h"
 
-struct ww_parent;
-
 /** Working memory of one thread. */
 struct ww_unpack_room {
     struct ww_chunk_room *chunk;
@@ -21,7 +19,7 @@ struct ww_unpack_room {
     uint8_t *mixed;      /* WW_CHUNK_BYTES */
     uint8_t *with_rank;  /* the same */
     uint8_t *chain[2];   /* the same; NULL until a parent is read */
-    struct ww_rank rank; /* factors of the parent's part that was read last, */
+    struct ww_rank rank; /* factors of the part with some that was read last, */
     const struct ww_pack_table_part *rank_of; /* which is this one; or NULL */
     struct ww_shared shared; /* the same of the part that was made of a basis last */
     const struct ww_pack_table_part *shared_of;
@@ -40,14 +38,13 @@ void ww_unpack_rooms_give(struct ww_unpack_rooms *rooms, struct ww_unpack_room *
 void ww_unpack_rooms_init(struct ww_unpack_rooms *rooms);
 void ww_unpack_rooms_release(struct ww_unpack_rooms *rooms);
 
-/** Read, check and decode one chunk of a part to its n bytes. prediction: as many bytes
- * of the base or of the parent, NULL for none; rank: of a part that has factors, else
- * NULL. WW_E_TAMPERED when the coded bytes have another digest. */
+/** Read, check and decode one chunk of a part to its bytes. prediction: as many of the
+ * base or of the parent, NULL for none; factors of the part, where it has some, are read
+ * into the room and stay there. WW_E_TAMPERED when coded bytes have another digest. */
 enum ww_err ww_unpack_chunk(const struct ww_pack_view *view,
                             const struct ww_pack_table_part *part, uint64_t chunk,
-                            const struct ww_rank *rank, const uint8_t *prediction,
-                            struct ww_unpack_room *room, uint8_t *out, size_t n,
-                            struct ww_error *err) WW_MUST_USE;
+                            const uint8_t *prediction, struct ww_unpack_room *room,
+                            uint8_t *out, struct ww_error *err) WW_MUST_USE;
 
 /** The first chunk of a file whose coded bytes have another digest than the table says:
  *  WW_E_TAMPERED; WW_OK when there is none. */
@@ -61,7 +58,6 @@ struct ww_unpack_piece {
     const struct ww_pack_table_part *part;
     struct ww_unpack_rooms *rooms;
     const struct ww_unmerge *unmerge; /* with more than one source of rows */
-    const struct ww_parent *parent;   /* of the member, NULL: none */
     uint64_t first;
 };
 extern const struct ww_kernel ww_unpack_kernel;

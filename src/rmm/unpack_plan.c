@@ -46,11 +46,10 @@ static void add_inputs(struct ww_unpack_plan *p, const struct ww_model *model)
     }
 }
 
-static enum ww_err make_room(struct ww_unpack_plan *p, const struct ww_pack_view *view,
-                             const struct ww_model *base, struct ww_error *err)
+static enum ww_err make_room(struct ww_unpack_plan *p, struct ww_error *err)
 {
-    const struct ww_pack_table *t = &view->table;
-    const uint32_t n_base = base ? base->n_files : 0;
+    const struct ww_pack_table *t = &p->view->table;
+    const uint32_t n_base = p->base ? p->base->n_files : 0;
     const size_t n_pieces = 2 * (size_t)t->n_parts + t->n_files;
     const struct ww_unmerge *unmerge = p->unmerge;
     size_t n_inputs = (size_t)n_base + t->n_files;
@@ -69,8 +68,8 @@ static enum ww_err make_room(struct ww_unpack_plan *p, const struct ww_pack_view
         !p->fds) {
         return WW_FAIL_MEMORY(err, "a plan");
     }
-    if (base) {
-        add_inputs(p, base);
+    if (p->base) {
+        add_inputs(p, p->base);
     }
     for (size_t i = 0; i < unmerge->n; i++) {
         add_inputs(p, unmerge->models[i]);
@@ -93,12 +92,12 @@ static struct ww_piece *next_piece(struct ww_unpack_plan *p, struct ww_output *o
 
 /* Rows of the base, and of the others where they can be mixed. */
 static void add_sources(const struct ww_unpack_plan *p, struct ww_piece *piece,
-                        const struct ww_model *base_model, const struct ww_tensor *base,
+                        const struct ww_tensor *base,
                         const struct ww_pack_table_part *part, uint64_t at)
 {
     struct ww_piece_source *to = (struct ww_piece_source *)(uintptr_t)piece->sources;
     uint32_t found[WW_PACK_MAX_OTHERS];
-    uint32_t first = base_model->n_files;
+    uint32_t first = p->base->n_files;
 
     to[piece->n_sources++] = (struct ww_piece_source){
         base->file, base->offset + ww_base_bytes(part->base_dtype, part->dtype, at)};
@@ -114,16 +113,17 @@ static void add_sources(const struct ww_unpack_plan *p, struct ww_piece *piece,
     }
 }
 
-static void add_rows(struct ww_unpack_plan *p, const struct ww_pack_view *view,
-                     const struct ww_pack_table_part *part, const struct ww_model *base,
-                     uint32_t tensor, uint64_t first, uint64_t n_rows, uint64_t row_bytes,
+/* Chunks of one length, of a part that was coded against a tensor of the base or WW_NONE.
+ */
+static void add_rows(struct ww_unpack_plan *p, const struct ww_pack_table_part *part,
+                     uint32_t tensor, uint64_t first, uint64_t n_rows,
                      const uint8_t digest[WW_SHA256_BYTES], struct ww_output *output)
 {
+    const uint64_t row_bytes = ww_part_chunk_bytes(part, first);
     const size_t i = p->n_pieces;
     struct ww_piece *piece = next_piece(p, output);
 
-    p->params[i] =
-        (struct ww_unpack_piece){view, part, &p->rooms, p->unmerge, p->parent, first};
+    p->params[i] = (struct ww_unpack_piece){p->view, part, &p->rooms, p->unmerge, first};
     piece->kind = WW_PIECE_KERNEL;
     piece->n_bytes = n_rows * row_bytes;
     piece->n_rows = n_rows;
@@ -132,7 +132,7 @@ static void add_rows(struct ww_unpack_plan *p, const struct ww_pack_view *view,
     piece->hashes = true;
     memcpy(piece->params_digest, digest, WW_SHA256_BYTES);
     if (tensor != WW_NONE) {
-        add_sources(p, piece, base, &base->tensors[tensor], part, first * WW_CHUNK_BYTES);
+        add_sources(p, piece, &p->base->tensors[tensor], part, first * WW_CHUNK_BYTES);
         piece->source_row_bytes = ww_base_bytes(part->base_dtype, part->dtype, row_bytes);
     }
 }
@@ -140,7 +140,6 @@ static void add_rows(struct ww_unpack_plan *p, const struct ww_pack_view *view,
 /* What decides a part's bytes beside the base. */
 static enum ww_err digest_part(const struct ww_pack_view *view,
                                const struct ww_pack_table_part *part,
-                               const struct ww_parent *parent,
                                uint8_t out[WW_SHA256_BYTES], struct ww_error *err)
 {
     struct ww_sha256 *sha = NULL;
@@ -160,7 +159,7 @@ static enum ww_err digest_part(const struct ww_pack_view *view,
         ww_sha256_update(sha, ww_shared_codec_name(part->shared.codec), 4);
     }
     if (!rc && part->chained) {
-        ww_parent_digest(parent, part->parent_part, sha);
+        ww_parent_digest(view->table.parent, part->parent_part, sha);
     }
     if (!rc) {
         ww_sha256_final(sha, out);
@@ -169,34 +168,31 @@ static enum ww_err digest_part(const struct ww_pack_view *view,
     return rc;
 }
 
-static enum ww_err add_part(struct ww_unpack_plan *p, const struct ww_pack_view *view,
-                            const struct ww_model *base,
+static enum ww_err add_part(struct ww_unpack_plan *p,
                             const struct ww_pack_table_part *part,
                             struct ww_output *output, struct ww_error *err)
 {
     const uint64_t n = part->n_chunks;
     uint8_t digest[WW_SHA256_BYTES];
     uint32_t t = WW_NONE;
-    enum ww_err rc = ww_unpack_base_tensor(view, part, base, &t, err);
+    enum ww_err rc = ww_unpack_base_tensor(p->view, part, p->base, &t, err);
 
     if (!rc) {
-        rc = digest_part(view, part, p->parent, digest, err);
+        rc = digest_part(p->view, part, digest, err);
     }
     if (rc) {
         return rc;
     }
     if (n > 1) {
-        add_rows(p, view, part, base, t, 0, n - 1, WW_CHUNK_BYTES, digest, output);
+        add_rows(p, part, t, 0, n - 1, digest, output);
     }
     if (n > 0) {
-        add_rows(p, view, part, base, t, n - 1, 1, part->bytes - (n - 1) * WW_CHUNK_BYTES,
-                 digest, output);
+        add_rows(p, part, t, n - 1, 1, digest, output);
     }
     return WW_OK;
 }
 
-static enum ww_err add_same(struct ww_unpack_plan *p, const struct ww_pack_view *view,
-                            const struct ww_model *base,
+static enum ww_err add_same(struct ww_unpack_plan *p,
                             const struct ww_pack_table_file *file,
                             struct ww_output *output, struct ww_error *err)
 {
@@ -205,13 +201,13 @@ static enum ww_err add_same(struct ww_unpack_plan *p, const struct ww_pack_view 
     struct stat st;
     int fd = -1;
 
-    if (!base) {
+    if (!p->base) {
         return WW_FAIL(
             err, WW_E_USAGE,
             "member '%s' has files of its base; name the base model: --base MODEL",
-            view->member->name);
+            p->view->member->name);
     }
-    if (ww_file_open_at(base->dirfd, file->path, WW_LINKS_HUB, &fd, &st, NULL)) {
+    if (ww_file_open_at(p->base->dirfd, file->path, WW_LINKS_HUB, &fd, &st, NULL)) {
         return ww_base_use_other("file", file->path, err);
     }
     p->fds[p->n_fds++] = fd;
@@ -231,8 +227,7 @@ static enum ww_err add_same(struct ww_unpack_plan *p, const struct ww_pack_view 
     return WW_OK;
 }
 
-static enum ww_err add_file(struct ww_unpack_plan *p, const struct ww_pack_view *view,
-                            const struct ww_model *base,
+static enum ww_err add_file(struct ww_unpack_plan *p,
                             const struct ww_pack_table_file *file, struct ww_error *err)
 {
     struct ww_output *output = &p->plan.outputs[p->plan.n_outputs++];
@@ -241,29 +236,28 @@ static enum ww_err add_file(struct ww_unpack_plan *p, const struct ww_pack_view 
     output->path = file->path;
     output->size_bytes = file->size_bytes;
     if (file->same) {
-        return add_same(p, view, base, file, output, err);
+        return add_same(p, file, output, err);
     }
     for (uint32_t i = 0; i < file->n_parts && !rc; i++) {
-        rc = add_part(p, view, base, &view->table.parts[file->first_part + i], output,
-                      err);
+        rc = add_part(p, &p->view->table.parts[file->first_part + i], output, err);
     }
     return rc;
 }
 
 enum ww_err ww_unpack_plan_init(struct ww_unpack_plan *p, const struct ww_pack_view *view,
                                 const struct ww_model *base,
-                                const struct ww_unmerge *unmerge,
-                                const struct ww_parent *parent, struct ww_error *err)
+                                const struct ww_unmerge *unmerge, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
     memset(p, 0, sizeof(*p));
+    p->view = view;
+    p->base = base;
     p->unmerge = unmerge;
-    p->parent = parent;
     ww_unpack_rooms_init(&p->rooms);
-    rc = make_room(p, view, base, err);
+    rc = make_room(p, err);
     for (uint32_t f = 0; f < view->table.n_files && !rc; f++) {
-        rc = add_file(p, view, base, &view->table.files[f], err);
+        rc = add_file(p, &view->table.files[f], err);
     }
     if (rc) {
         ww_unpack_plan_release(p);

@@ -14,16 +14,18 @@ struct ww_unpack_plan {
     int *fds; /* of the base's side files */
     size_t n_fds;
     struct ww_unpack_rooms rooms;
+    const struct ww_pack_view *view;
+    const struct ww_model *base;
     const struct ww_unmerge *unmerge;
-    const struct ww_parent *parent;
 };
 
-/** view, base, parent (which may be NULL) and unmerge are borrowed until release.
+/** view, base (which may be NULL) and unmerge are borrowed until release.
  * WW_E_USAGE when a base is needed, WW_E_UNRELATED when it lacks what is. */
-enum ww_err
-ww_unpack_plan_init(struct ww_unpack_plan *plan, const struct ww_pack_view *view,
-                    const struct ww_model *base, const struct ww_unmerge *unmerge,
-                    const struct ww_parent *parent, struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_unpack_plan_init(struct ww_unpack_plan *plan,
+                                const struct ww_pack_view *view,
+                                const struct ww_model *base,
+                                const struct ww_unmerge *unmerge,
+                                struct ww_error *err) WW_MUST_USE;
 void ww_unpack_plan_release(struct ww_unpack_plan *plan);
 
 /** The base's tensor that a part was coded against; WW_NONE: none. */

@@ -30,15 +30,12 @@ enum ww_err ww_unpack_restore(struct ww_unpack_run *run, const char *out_path,
                               struct ww_run_report *report,
                               struct ww_error *err) WW_MUST_USE;
 
-/** One chunk of a part: *n bytes. rank: the part's product, or NULL; base_tensor: of the
- * base or WW_NONE; prediction: room of WW_CHUNK_BYTES, which then holds the base's bytes,
- * or the parent's of a part that is chained. */
+/** The bytes of one chunk of a part. prediction: room of WW_CHUNK_BYTES, which then holds
+ * what predicts them, where something does: the base's bytes, or the parent's. */
 enum ww_err ww_unpack_part_chunk(const struct ww_unpack_run *run,
-                                 const struct ww_pack_table_part *part,
-                                 const struct ww_rank *rank, uint32_t base_tensor,
-                                 uint64_t c, uint8_t *prediction,
-                                 struct ww_unpack_room *room, uint8_t *bytes, size_t *n,
-                                 struct ww_error *err) WW_MUST_USE;
+                                 const struct ww_pack_table_part *part, uint64_t chunk,
+                                 uint8_t *prediction, struct ww_unpack_room *room,
+                                 uint8_t *bytes, struct ww_error *err) WW_MUST_USE;
 /** WW_E_DENIED for a member that asks for policies: parts of it are given to nobody. */
 enum ww_err ww_unpack_refuse_asking(const struct ww_unpack_run *run,
                                     struct ww_error *err) WW_MUST_USE;

@@ -660,9 +660,9 @@ static void the_right_one_is_blamed_for_a_chunk(void **state)
         OK(ww_pack_view_open(&file, 1, NULL, &view, &err));
         OK(ww_parents_open(&parents, &file, 1, NULL, base, &err));
         OK(ww_parent_bind(parents.first, "three", &view.table, &err));
-        FAILS(ww_unpack_chunk(
-                  &view, &view.table.parts[chained_tensor(&view.table, "large")], 0, NULL,
-                  bytes, room, bytes + WW_CHUNK_BYTES, WW_CHUNK_BYTES, &err),
+        FAILS(ww_unpack_chunk(&view,
+                              &view.table.parts[chained_tensor(&view.table, "large")], 0,
+                              bytes, room, bytes + WW_CHUNK_BYTES, &err),
               with_base ? WW_E_UNRELATED : WW_E_MALFORMED);
         assert_non_null(strstr(err.text, with_base ? "base" : "parent 'two'"));
         ww_parents_close(&parents);
