@@ -21,10 +21,7 @@ merge_recipe() {
     printf 'dtype: float32\nout_dtype: bfloat16\n'
 }
 build_chain() {
-    for m in base expert-rev expert-caesar; do
-        cp -r "$AMBER/../$m" "$m"
-    done
-    chmod -R u+w .
+    copy_family
     for k in a b c; do
         "$WW" key new signing --out "$k" --no-passphrase -q
     done

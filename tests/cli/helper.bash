@@ -10,6 +10,11 @@ setup() {
     umask 077
 }
 
+# The bundled base and its two experts, to be changed, in this folder.
+copy_family() {
+    cp -r "$AMBER"/../{base,expert-rev,expert-caesar} .
+    chmod -R u+w .
+}
 # A copy that may be damaged, and an unsealed pair of keys.
 make_model() {
     cp -r "$AMBER" model

@@ -5,10 +5,7 @@ bats_require_minimum_version 1.5.0
 load helper
 
 make_family() {
-    for m in base expert-rev expert-caesar; do
-        cp -r "$AMBER/../$m" "$m"
-    done
-    chmod -R u+w .
+    copy_family
     cat >recipe.yml <<'YML'
 merge_method: ties
 base_model: base

@@ -7,10 +7,7 @@ load helper
 # The family, open in o/, and locked in l/ with a key and a kind of lock for each.
 make_families() {
     mkdir o l
-    for m in base expert-rev expert-caesar; do
-        cp -r "$AMBER/../$m" "o/$m"
-    done
-    chmod -R u+w o
+    (cd o && copy_family)
     for k in one two three; do
         "$WW" key new lock --out "$k" --no-passphrase -q
     done

@@ -4,9 +4,7 @@
 
 #include <math.h>
 
-#include "util/alloc.h"
-#include "util/fs.h"
-#include "util/num.h"
+#include "stored_model.h"
 #include "ww_random.h"
 #include "ww_test.h"
 
@@ -42,21 +40,7 @@ struct family {
 
 static void store(struct family *f, unsigned m)
 {
-    const size_t n = sizeof(header) - 1;
-    const size_t all = 8 + n + sizeof(f->of[m]);
-    uint8_t *bytes = test_calloc(all, 1);
-    struct ww_error err = {0};
-
-    f->folders[m] = ww_test_mkdir();
-    ww_put_u64le(bytes, n);
-    memcpy(bytes + 8, header, n);
-    memcpy(bytes + 8 + n, f->of[m], sizeof(f->of[m]));
-    char *path = ww_path_join(f->folders[m], "model.safetensors");
-    assert_non_null(path);
-    OK(ww_file_write(path, bytes, all, 0644, true, &err));
-    ww_free(path);
-    test_free(bytes);
-    OK(ww_model_open(f->folders[m], &f->models[m], &err));
+    f->models[m] = stored_model(header, f->of[m], sizeof(f->of[m]), &f->folders[m]);
 }
 
 /* x by (turn x), with gains before. */
