@@ -204,8 +204,8 @@ struct ww_decompose_report {
                             suspect's, and the method is told without it */
     double method_match; /* which share of them */
     double parts; /* where elements may have been dropped: part of those that moved that
-                     is a sum over some of the included sources, less what chance would
-                     explain; -1: not told */
+                     is a sum over some of the included sources, or has one in the cell of
+                     its value, less what chance would explain; -1: not told */
     bool has_keep_rates; /* elements were dropped, and no recipe tells how */
     /* Share not left at the base, by rank of each element's longest task vector: a
        twentieth of the elements each, short ones first. */

@@ -17,6 +17,11 @@ uint64_t ww_draw(uint64_t *state)
     return z;
 }
 
+double ww_draw_side(size_t place)
+{
+    return ww_mix64(place) & 1 ? 1 : -1;
+}
+
 uint64_t ww_draw_name(uint64_t seed, const char *name)
 {
     uint64_t state = seed;

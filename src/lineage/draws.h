@@ -21,6 +21,9 @@ static inline uint64_t ww_mix64(uint64_t x)
 /** The next number of SplitMix64. */
 uint64_t ww_draw(uint64_t *state);
 
+/** 1 or -1, which a place decides. */
+double ww_draw_side(size_t place);
+
 /** A number that a seed and a name decide. */
 uint64_t ww_draw_name(uint64_t seed, const char *name);
 

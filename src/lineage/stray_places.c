@@ -174,14 +174,6 @@ static void add_weights(struct weights *to, const struct straying *s, unsigned s
     }
 }
 
-/* One side or the other, by the place alone. */
-static double toss(size_t e)
-{
-    uint64_t state = e;
-
-    return ww_draw(&state) & 1 ? 1 : -1;
-}
-
 /* The one source that can have moved it, if it is one. */
 static void add_alone(const struct straying *s, const struct ww_moments_tile *tile,
                       size_t e, const struct measure *m, double whole,
@@ -199,7 +191,7 @@ static void add_alone(const struct straying *s, const struct ww_moments_tile *ti
             if (out) {
                 add_weights(&weights[2 * k], s, i, tile, e, m, &r, x);
                 add_weights(&weights[2 * k + 1], s, i, tile, e, m, &r,
-                            x + toss(e) * APART * m->length[k]);
+                            x + ww_draw_side(e) * APART * m->length[k]);
             }
         }
     }

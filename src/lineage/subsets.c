@@ -57,7 +57,7 @@ static double rest_of(const struct ww_mixture_values *v, unsigned n_sets, double
     double least = INFINITY;
 
     for (unsigned s = 0; s < n_sets; s++) {
-        least = fmin(least, fabs(y - v->at[s]));
+        least = fmin(least, fmax(0, fabs(y - v->at[s]) - v->cell));
     }
     return least;
 }
@@ -69,7 +69,7 @@ static void count_met(const struct group *g, struct counts *c)
     for (size_t e = 0; e < g->n; e++) {
         const double y = g->elements[e].y;
         struct ww_mixture_values v;
-        if (y == 0) {
+        if (!ww_mixture_moved(&g->elements[e])) {
             continue;
         }
         ww_mixture_list(&g->m, &g->elements[e], &v);
@@ -96,7 +96,7 @@ static int was_kept(const struct ww_mixture *m, const struct ww_subsets_element 
     double without = 0;
 
     ww_mixture_list(m, e, &v);
-    if (fabs(v.at[bit]) < APART * v.slack[bit]) {
+    if (fabs(v.at[bit]) < APART * (v.cell + v.slack[bit])) {
         return -1;
     }
     with = ww_mixture_miss(&v, 1u << m->k, e->y, bit, bit);
@@ -141,10 +141,12 @@ static void tell(const struct group *groups, size_t n_groups, int8_t *told,
                  struct ww_subsets *out)
 {
     struct counts c = {0};
+    struct ww_mixture_tries tries = {0};
     double chance = 0;
 
     for (size_t g = 0; g < n_groups; g++) {
         count_met(&groups[g], &c);
+        ww_mixture_try(&groups[g].m, groups[g].elements, groups[g].n, &tries);
     }
     chance = c.moved ? (double)c.chance / (double)c.moved : 1;
     out->told = c.moved >= ENOUGH && chance <= CHANCE;
@@ -160,6 +162,7 @@ static void tell(const struct group *groups, size_t n_groups, int8_t *told,
         }
         tell_kept(&k, i, out);
     }
+    ww_mixture_judge(&tries, groups[0].m.k, out);
 }
 
 enum ww_err ww_subsets_fit(const struct ww_subsets_element *elements, size_t n,

@@ -20,19 +20,25 @@ struct ww_subsets {
     bool told;        /* enough elements were long enough for values to be told apart */
     bool divided;     /* sums are divided by the weights of what was kept */
     double explained; /* of the elements that moved, less what any values would have */
+    bool sure;        /* in cells as well: a little elsewhere three times as many would
+                         have none, and as many in each tensor */
+    size_t missed;    /* elements that moved and have none */
     double left;      /* what they leave of the squares of how far it moved, tensors by
-                         their size: a few elements, or one tensor, may hold much of it */
+                         their size: a few elements, or one tensor, may hold much of it;
+                         of small tensors what the blend leaves */
     double strayed;   /* where no source differs from the base, the part that the suspect
                          does; -1: there are too few such elements */
     /* [the family's sources], of those with a share: */
     double weight[WW_LINEAGE_MAX_SOURCES]; /* by which a kept element enters */
     double kept[WW_LINEAGE_MAX_SOURCES];   /* part of its elements; -1: not told */
     double slope[WW_LINEAGE_MAX_SOURCES];  /* by which the longer half is kept more */
+    bool needless[WW_LINEAGE_MAX_SOURCES]; /* of cells: as many have one without it */
 };
 
 /** shares: of the family's sources, 0: takes no part. use: which tensors; NULL: all. The
- *  same numbers for any thread count. More than WW_SUBSETS_MOST sources, or a suspect
- * that was decoded, are not told. */
+ *  same numbers for any thread count. Of a suspect that was rounded once more values are
+ *  looked for in its cells. More than WW_SUBSETS_MOST sources, or a suspect that was
+ *  decoded and has no cells, are not told. */
 enum ww_err ww_subsets_measure(const struct ww_family *family, const double *shares,
                                const bool *use, const struct ww_run_options *run,
                                struct ww_subsets *out, uint64_t *bytes_read,
@@ -41,15 +47,22 @@ enum ww_err ww_subsets_measure(const struct ww_family *family, const double *sha
 /** One element: how far the suspect is from the base, half of its rounding step, and the
  *  task vectors of the sources that take part. */
 struct ww_subsets_element {
-    double y;
+    double y; /* or the middle of its cell */
     double half;
+    double cell; /* half of the width of that; 0: none */
     double x[WW_SUBSETS_MOST];
     double many;     /* elements of its tensor that it stands for */
+    double length;   /* of the blend in its tensor, in root mean square */
     uint32_t tensor; /* elements of one follow each other */
 };
 /** The same of n elements of k sources whose shares are near these. */
 enum ww_err ww_subsets_fit(const struct ww_subsets_element *elements, size_t n,
                            unsigned k, const double *shares, struct ww_subsets *out,
                            struct ww_error *err) WW_MUST_USE;
+/** Sets needless, by fits without each source; sure no longer where one is neither
+ *  needless nor clearly needed. Elements and shares are left as they were. */
+enum ww_err ww_subsets_need(struct ww_subsets_element *elements, size_t n, unsigned k,
+                            double *shares, struct ww_subsets *out,
+                            struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -39,6 +39,7 @@ void ww_mixture_list(const struct ww_mixture *m, const struct ww_subsets_element
 
     sum[0] = length[0] = divisor[0] = v->at[0] = 0;
     v->slack[0] = WITHIN * e->half;
+    v->cell = e->cell;
     for (unsigned s = 1; s < 1u << m->k; s++) {
         const unsigned i = lowest(s);
         const unsigned rest = s & (s - 1);
@@ -59,12 +60,17 @@ double ww_mixture_miss(const struct ww_mixture_values *v, unsigned n_sets, doubl
     double least = INFINITY;
 
     for (unsigned s = 0; s < n_sets; s++) {
-        const double off = fabs(y - v->at[s]) / v->slack[s];
+        const double off = fmax(0, fabs(y - v->at[s]) - v->cell) / v->slack[s];
         if ((s & of) == bits && off < least) {
             least = off;
         }
     }
     return least;
+}
+
+bool ww_mixture_moved(const struct ww_subsets_element *e)
+{
+    return e->cell > 0 ? fabs(e->y) > e->cell + WITHIN * e->half : e->y != 0;
 }
 
 /* What a mixture is worth: elements that have one of its values, the more the nearer. */

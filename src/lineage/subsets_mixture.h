@@ -16,8 +16,10 @@ struct ww_mixture {
     double weight[WW_SUBSETS_MOST];
 };
 
-/** What each set of sources would leave, and how far off that may be. */
+/** What each set of sources would leave, and how far outside of the element's cell that
+ *  may be. */
 struct ww_mixture_values {
+    double cell;
     double at[WW_MIXTURE_SETS];
     double slack[WW_MIXTURE_SETS];
 };
@@ -28,6 +30,22 @@ void ww_mixture_list(const struct ww_mixture *m, const struct ww_subsets_element
  *  these bits of those. */
 double ww_mixture_miss(const struct ww_mixture_values *v, unsigned n_sets, double y,
                        unsigned of, unsigned bits);
+/** Did it leave the base? */
+bool ww_mixture_moved(const struct ww_subsets_element *e);
+/** Elements of all tensors that a wrong mixture would leave without a value. */
+struct ww_mixture_tries {
+    size_t moved;
+    size_t own;                      /* of those: have none */
+    size_t off;                      /* of the others: have none a little elsewhere, */
+    size_t without[WW_SUBSETS_MOST]; /* or without this source */
+    bool elsewhere; /* in some tensor more have none than would a little elsewhere */
+};
+/** Adds elements of one tensor. */
+void ww_mixture_try(const struct ww_mixture *m, const struct ww_subsets_element *elements,
+                    size_t n, struct ww_mixture_tries *to);
+/** Sets missed and sure, by the parts kept. */
+void ww_mixture_judge(const struct ww_mixture_tries *tries, unsigned k,
+                      struct ww_subsets *out);
 /** Weights near the shares by which most elements have one of the values: plain sums, or
  *  divided by the weights of what was kept where that is clearly better. */
 struct ww_mixture ww_mixture_find(const struct ww_subsets_element *elements, size_t n,

@@ -3,16 +3,19 @@
 #include <math.h>
 #include <string.h>
 
-#include "lineage/subsets.h"
+#include "lineage/subsets_mixture.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
 #define SAMPLE ((size_t)1 << 16) /* elements of all tensors */
 #define LEAST_ROOM 64            /* of one */
 #define SPREAD 16                /* places that are looked at for one that is taken */
-#define LONG 8                   /* of the longest part, in steps */
+#define LONG 8                   /* of the longest part, in steps, */
+#define LONG_CELLS 4             /* or cells */
 #define STILL 1000               /* elements that say what strayed */
-#define SMALL 4096 /* elements of a tensor in which rescaling by what was kept varies */
+#define SMALL                                                                            \
+    4096 /* elements of a tensor in which rescaling by what was kept varies,             \
+          */
 
 struct sample {
     struct ww_subsets_element *items;
@@ -24,6 +27,10 @@ struct sample {
     uint64_t stride;
     uint64_t still; /* no source differs from the base */
     uint64_t strayed;
+    double squares; /* of how far the blend moves all of them, */
+    double away;    /* of how far they moved, */
+    double left;    /* and of a small tensor of what is left of that */
+    uint64_t all;
 };
 
 struct sampling {
@@ -35,22 +42,54 @@ struct sampling {
     struct sample *samples;
 };
 
-static void take(const struct sampling *s, struct sample *to,
-                 const struct ww_moments_tile *tile, size_t e, enum ww_dtype grid)
+/* Where it was before rounding, as far as that is known, from the base. */
+static struct ww_subsets_element place_of(const struct ww_moments_tile *tile, size_t e,
+                                          enum ww_dtype grid)
 {
     const double suspect = tile->columns[e];
     const double base = tile->columns[WW_MOMENTS_TILE + e];
-    struct ww_subsets_element item = {.y = suspect - base, .tensor = to->tensor};
+    struct ww_subsets_element item = {.y = suspect - base};
+
+    item.half = ldexp(0.5, ww_moments_step(suspect, grid));
+    if (tile->has_cells) {
+        item.y = (tile->low[e] + tile->high[e]) / 2 - base;
+        item.cell = (tile->high[e] - tile->low[e]) / 2;
+    }
+    return item;
+}
+
+/* Does it tell values apart? Of a cell one that the base lies in does not, unless parts
+ * are long enough to tell whether they were kept. */
+static bool tells(const struct ww_subsets_element *e, double longest)
+{
+    return e->cell > 0 ? ww_mixture_moved(e) || longest >= 2 * LONG_CELLS * e->cell
+                       : longest >= 2 * LONG * e->half;
+}
+
+static void take(const struct sampling *s, struct sample *to,
+                 const struct ww_moments_tile *tile, size_t e, enum ww_dtype grid)
+{
+    const double base = tile->columns[WW_MOMENTS_TILE + e];
+    struct ww_subsets_element item = place_of(tile, e, grid);
     double longest = 0;
+    double blend = 0;
+    double rest = 0;
     bool differs = false;
 
+    item.tensor = to->tensor;
     for (unsigned i = 0; i < s->k; i++) {
         item.x[i] = tile->columns[(size_t)(s->of[i] + 2) * WW_MOMENTS_TILE + e] - base;
         longest = fmax(longest, fabs(s->shares[i] * item.x[i]));
+        blend += s->shares[i] * item.x[i];
         differs |= item.x[i] != 0;
     }
+    to->squares += blend * blend;
+    to->away += item.y * item.y;
+    rest = fmax(0, fabs(item.y - blend) - item.cell - item.half);
+    to->left += to->room == 0 ? rest * rest : 0;
+    to->all++;
     to->still += !differs;
-    to->strayed += !differs && item.y != 0;
+    to->strayed += !differs && ww_mixture_moved(&item);
     if (to->n == to->room) {
         return;
     }
@@ -58,8 +97,7 @@ static void take(const struct sampling *s, struct sample *to,
     if ((to->seen + e) % to->stride != 0) {
         return;
     }
-    item.half = ldexp(0.5, ww_moments_step(suspect, grid));
-    if (longest >= 2 * LONG * item.half) {
+    if (tells(&item, longest)) {
         to->items[to->n++] = item;
     }
 }
@@ -73,7 +111,8 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
 
     for (size_t e = 0; e < n; e++) {
         if (!ww_moments_pruned(tile->columns[e], tile->columns[WW_MOMENTS_TILE + e],
-                               false)) {
+                               tile->has_cells) &&
+            (!tile->has_cells || isfinite(tile->low[e] + tile->high[e]))) {
             take(s, to, tile, e, s->family->tensors[tensor].grid);
         }
     }
@@ -112,9 +151,11 @@ static size_t pack(const struct sampling *s, struct ww_subsets_element *items)
         const double many = (double)from->stride *
                             (double)s->family->tensors[t].n_elements /
                             (double)(from->until ? from->until : 1);
+        const double length = from->all ? sqrt(from->squares / (double)from->all) : 0;
         memmove(items + n, from->items, from->n * sizeof(*items));
-        for (size_t i = 0; i < from->n; i++) {
-            items[n++].many = many;
+        for (size_t i = 0; i < from->n; i++, n++) {
+            items[n].many = many;
+            items[n].length = length;
         }
     }
     return n;
@@ -132,6 +173,19 @@ static double strayed(const struct sampling *s)
     return still >= STILL ? (double)moved / (double)still : -1;
 }
 
+/* What the blend leaves of the squares, in tensors that no sample is taken of. */
+static double left_of_small(const struct sampling *s)
+{
+    double away = 0;
+    double left = 0;
+
+    for (uint32_t t = 0; t < s->family->n_tensors; t++) {
+        away += s->samples[t].away;
+        left += s->samples[t].left;
+    }
+    return away > 0 ? left / away : 0;
+}
+
 /* What was found of those that take part, at their places among all. */
 static void put_back(const struct sampling *s, struct ww_subsets *out)
 {
@@ -140,11 +194,13 @@ static void put_back(const struct sampling *s, struct ww_subsets *out)
     for (unsigned i = 0; i < WW_LINEAGE_MAX_SOURCES; i++) {
         out->weight[i] = out->slope[i] = 0;
         out->kept[i] = -1;
+        out->needless[i] = false;
     }
     for (unsigned i = 0; i < s->k && found.told; i++) {
         out->weight[s->of[i]] = found.weight[i];
         out->kept[s->of[i]] = found.kept[i];
         out->slope[s->of[i]] = found.slope[i];
+        out->needless[s->of[i]] = found.needless[i];
     }
 }
 
@@ -157,7 +213,7 @@ enum ww_err ww_subsets_measure(const struct ww_family *family, const double *sha
     struct sampling s = {.family = family};
     bool read[WW_LINEAGE_MAX_SOURCES];
     const struct ww_sweep_ask ask = {
-        .phase = "method", .use = use, .sources = read, .in_part = true};
+        .phase = "method", .use = use, .sources = read, .cells = true, .in_part = true};
     struct ww_subsets_element *items = NULL;
     enum ww_err rc = WW_OK;
 
@@ -170,7 +226,8 @@ enum ww_err ww_subsets_measure(const struct ww_family *family, const double *sha
         }
         s.k += read[i];
     }
-    if (s.k == 0 || s.k > WW_SUBSETS_MOST || family->disguise.read) {
+    if (s.k == 0 || s.k > WW_SUBSETS_MOST ||
+        (family->disguise.read && !family->disguise.cells)) {
         return WW_OK;
     }
     rc = make_samples(&s, &items, err);
@@ -178,8 +235,14 @@ enum ww_err ww_subsets_measure(const struct ww_family *family, const double *sha
         rc = ww_sweep(family, &ask, run, visit, &s, bytes_read, err);
     }
     if (!rc) {
-        rc = ww_subsets_fit(items, pack(&s, items), s.k, s.shares, out, err);
+        const size_t n = pack(&s, items);
+        rc = ww_subsets_fit(items, n, s.k, s.shares, out, err);
+        if (!rc && family->disguise.cells && out->sure &&
+            out->explained >= WW_LINEAGE_PARTS) {
+            rc = ww_subsets_need(items, n, s.k, s.shares, out, err);
+        }
         out->strayed = strayed(&s);
+        out->left += left_of_small(&s);
         put_back(&s, out);
     }
     ww_free(items);

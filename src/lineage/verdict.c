@@ -143,10 +143,12 @@ static void set_winner(struct ww_decompose_report *r, const struct ww_contest *c
 }
 
 /* Can elements have been selected? Half unexplained without any that stayed at the base
- * is something else: layers in other places, sources that are not known. */
-static bool may_be_masked(const struct ww_decompose_report *r)
+ * is something else: layers in other places, sources that are not known. Behind another
+ * rounding bits do not tell which stayed. */
+static bool may_be_masked(const struct ww_verdict_ask *v,
+                          const struct ww_decompose_report *r)
 {
-    return r->unexplained > 1 - WW_VERDICT_CEILING &&
+    return r->unexplained > 1 - WW_VERDICT_CEILING && !v->family->disguise.cells &&
            (r->kept < MASKED * r->kept_most || r->unexplained < WW_LINEAGE_MOSTLY);
 }
 
@@ -186,13 +188,6 @@ static bool is_buried(const struct ww_verdict_ask *v, const struct ww_decompose_
            r->r2_ceiling < BURIED;
 }
 
-/* Is each element a sum over some of the sources? */
-static bool is_whole(const struct ww_subsets *parts)
-{
-    return parts->told && parts->explained >= WW_LINEAGE_PARTS &&
-           parts->left <= WW_LINEAGE_ELSEWHERE && parts->strayed <= WW_SUBSETS_STRAYED;
-}
-
 /* Do elements say that something else went in? */
 static bool lacks(const struct ww_subsets *parts)
 {
@@ -210,20 +205,15 @@ static bool is_named(const struct ww_decompose_report *r, const struct ww_subset
            (masked && r->method_match >= WW_VERDICT_NEARLY && !lacks(parts));
 }
 
-static enum ww_err measure_parts(const struct ww_verdict_ask *v,
-                                 struct ww_decompose_report *r, struct ww_subsets *parts,
-                                 struct ww_error *err)
+/* Do elements say more than a sum of them all does? */
+static bool needs_elements(const struct ww_verdict_ask *v,
+                           const struct ww_decompose_report *r,
+                           const struct ww_contest *contest, bool masked)
 {
-    double shares[WW_LINEAGE_MAX_SOURCES] = {0};
-    enum ww_err rc = WW_OK;
+    const bool much = r->unexplained > 1 - WW_VERDICT_CEILING;
 
-    for (size_t i = 0; i < r->n_sources; i++) {
-        shares[i] = r->sources[i].included ? r->sources[i].share : 0;
-    }
-    rc = ww_subsets_measure(v->family, shares, v->fitted, &v->options->run, parts,
-                            &r->run.bytes_read, err);
-    r->parts = parts->told ? parts->explained : -1;
-    return rc;
+    return (masked || may_hide_twin(v, r) || (much && v->family->disguise.cells)) &&
+           contest->match < WW_VERDICT_BITS && r->n_ranks == 0;
 }
 
 static enum ww_err measure(const struct ww_verdict_ask *v, struct ww_decompose_report *r,
@@ -257,7 +247,7 @@ static bool drops(const struct ww_subsets *parts)
     for (unsigned i = 0; i < WW_LINEAGE_MAX_SOURCES; i++) {
         found |= parts->kept[i] >= 0 && parts->kept[i] < ALL_KEPT;
     }
-    return is_whole(parts) && found;
+    return ww_verdict_is_whole(parts) && found;
 }
 
 /* One by one, elements tell more of each source than the longest of all does. */
@@ -276,15 +266,20 @@ static enum ww_keep_shape shape_of(const struct ww_keep *keep,
     return slope > STEEP ? WW_KEEP_STEP : slope > SLOPE ? WW_KEEP_RAMP : WW_KEEP_FLAT;
 }
 
+static void take_kept(struct ww_decompose_report *r, const struct ww_subsets *parts)
+{
+    for (size_t i = 0; i < r->n_sources; i++) {
+        r->sources[i].kept = parts->kept[i];
+    }
+}
+
 static void set_parts(struct ww_decompose_report *r, const struct ww_keep *keep,
                       const struct ww_subsets *parts)
 {
     set_words(r, &by_shape[shape_of(keep, parts)]);
     memcpy(r->keep_rates, keep->rate, sizeof(r->keep_rates));
     r->has_keep_rates = true;
-    for (size_t i = 0; i < r->n_sources; i++) {
-        r->sources[i].kept = parts->kept[i];
-    }
+    take_kept(r, parts);
 }
 
 /* Layers that are models' as they are need no shares. That was read off the beginnings
@@ -315,7 +310,7 @@ static enum ww_err judge_stack(const struct ww_verdict_ask *v,
  * whatever else went in? Of a sum that lacks a source little is. */
 static bool selects(const struct ww_subsets *parts)
 {
-    return parts->told && parts->explained >= SOME;
+    return parts->told && parts->sure && parts->explained >= SOME;
 }
 
 /* What the bits and keep rates say when a contest is over. */
@@ -340,6 +335,9 @@ static void conclude(struct ww_decompose_report *r, const struct ww_contest *con
         set_mask(r, keep);
     } else {
         set_words(r, selects(parts) ? &selected : &unclear);
+        if (ww_verdict_is_whole(parts)) {
+            take_kept(r, parts);
+        }
     }
 }
 
@@ -388,10 +386,11 @@ static bool is_incomplete(const struct ww_verdict_ask *v,
     const double least = lacks(parts) ? 1 - WW_VERDICT_CEILING : twin_shows(v, r);
     const bool little = may_hide_twin(v, r) && r->n_ranks == 0;
 
-    return has_adapter(r) || (count_included(r) > 0 &&
-                              (r->unexplained > least || little || is_buried(v, r)) &&
-                              !is_named(r, parts, masked) && !is_whole(parts) &&
-                              (lacks(parts) || !r->has_keep_rates));
+    return has_adapter(r) ||
+           (count_included(r) > 0 &&
+            (r->unexplained > least || little || is_buried(v, r)) &&
+            !is_named(r, parts, masked) && !ww_verdict_is_whole(parts) &&
+            (lacks(parts) || !r->has_keep_rates));
 }
 
 /* Do places that no source moves say more? Where answers are in part so far, but not by
@@ -412,11 +411,12 @@ static bool needs_places(const struct ww_verdict_ask *v,
  * Very little is the merge's own rounding and what shares are off, which has directions.
  */
 static bool needs_cells(const struct ww_verdict_ask *v,
-                        const struct ww_decompose_report *r)
+                        const struct ww_decompose_report *r,
+                        const struct ww_subsets *parts)
 {
     return v->family->disguise.cells && !r->incomplete && count_included(r) > 0 &&
            r->n_ranks == 0 && r->still == 0 && !r->has_noise &&
-           r->unexplained > OF_A_TWIN;
+           !ww_verdict_is_whole(parts) && r->unexplained > OF_A_TWIN;
 }
 
 /* Is an answer whole so far, of weights that were undone by an estimate? A part of that
@@ -440,7 +440,7 @@ static double unseen(const struct ww_verdict_ask *v, const struct ww_decompose_r
 enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
                        struct ww_decompose_report *report, struct ww_error *err)
 {
-    const bool masked = may_be_masked(report);
+    const bool masked = may_be_masked(ask, report);
     const size_t n = count_included(report);
     bool stack = ww_places_whole(report);
     struct ww_contest contest = {0};
@@ -476,9 +476,8 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
     if (!rc && contest.match < WW_VERDICT_BITS) {
         rc = ww_verdict_adapter(ask, report, err);
     }
-    if (!rc && (masked || may_hide_twin(ask, report)) &&
-        contest.match < WW_VERDICT_BITS && report->n_ranks == 0) {
-        rc = measure_parts(ask, report, &parts, err);
+    if (!rc && needs_elements(ask, report, &contest, masked)) {
+        rc = ww_verdict_elements(ask, report, &parts, err);
     }
     if (rc) {
         ww_free(contest.recipe);
@@ -501,7 +500,7 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
             set_words(report, &noisy);
         }
     }
-    if (!rc && needs_cells(ask, report)) {
+    if (!rc && needs_cells(ask, report, &parts)) {
         rc = ww_verdict_outside(ask, report, err);
     }
     if (!rc && needs_directions(ask, report)) {

@@ -44,6 +44,13 @@ enum ww_err ww_verdict_prune(const struct ww_verdict_ask *v, const struct ww_kee
 enum ww_err ww_verdict_adapter(const struct ww_verdict_ask *v,
                                struct ww_decompose_report *r,
                                struct ww_error *err) WW_MUST_USE;
+/** Is each element a sum over some of the sources? */
+bool ww_verdict_is_whole(const struct ww_subsets *parts);
+/** Measures that, and sets parts of the report. Where weights were rounded once more, a
+ *  source without which elements are such sums as well is taken out. */
+enum ww_err ww_verdict_elements(const struct ww_verdict_ask *v,
+                                struct ww_decompose_report *r, struct ww_subsets *parts,
+                                struct ww_error *err) WW_MUST_USE;
 /** Places that no source moves: takes needless sources out, and sets still, with
  *  incomplete false, where nothing else went in. */
 enum ww_err ww_verdict_places(const struct ww_verdict_ask *v,

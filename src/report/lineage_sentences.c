@@ -127,7 +127,8 @@ static char *doubt_of(const struct ww_decompose_report *d,
             "so no rate of false claims is known",
             d->still);
     }
-    if (d->has_keep_rates && s->included && d->parts >= WW_LINEAGE_PARTS) {
+    if ((d->has_keep_rates || d->unseen > 0) && s->included &&
+        d->parts >= WW_LINEAGE_PARTS) {
         return ww_asprintf("elements were dropped by no known recipe, and %.4f of those "
                            "that moved are sums over some of the sources, so that "
                            "nothing shows another one; no controls were given, so no "

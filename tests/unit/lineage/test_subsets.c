@@ -117,6 +117,93 @@ static void what_few_elements_hold_is_left(void **state)
     }
 }
 
+/* As numbers that are whole times a step leave it: a value between two ends. */
+static void round_again(double step)
+{
+    for (size_t e = 0; e < N; e++) {
+        struct ww_subsets_element *of = &elements[e];
+        of->y = step * round(of->y / step);
+        of->cell = step / 2;
+        of->length = 0.0014;
+    }
+}
+
+static struct ww_subsets in_cells(const double *shares, unsigned k)
+{
+    struct ww_subsets parts;
+
+    assert_int_equal(ww_subsets_fit(elements, N, k, shares, &parts, NULL), WW_OK);
+    return parts;
+}
+
+/* Task vectors of a source, as far off as another training of it is. */
+static void train_on(unsigned source, double off)
+{
+    for (size_t e = 0; e < N; e++) {
+        elements[e].x[source] += bell(off);
+    }
+}
+
+static void cells_hold_sums_of_their_sources_alone(void **state)
+{
+    (void)state;
+    const struct made mixes[] = {{2, {0.6, 0.8}, {0.9, 0.5}, SUM, 0},
+                                 {2, {0.6, 0.4}, {0.5, 0.7}, DIVIDED, 0}};
+    for (size_t m = 0; m < sizeof(mixes) / sizeof(mixes[0]); m++) {
+        struct made hides = mixes[m];
+        double shares[3];
+        struct ww_subsets parts;
+        make(&mixes[m], shares);
+        round_again(0.0003);
+        parts = in_cells(shares, mixes[m].k);
+        assert_true(parts.told && parts.sure && parts.explained > 0.98);
+        assert_true(parts.missed < N / 100);
+        train_on(0, 0.15 * 0.002);
+        assert_false(in_cells(shares, mixes[m].k).sure);
+        hides.hidden = 0.5;
+        make(&hides, shares);
+        round_again(0.0003);
+        assert_false(in_cells(shares, mixes[m].k).sure);
+    }
+}
+
+/* Cells in which most values lie, and those of one tensor that have none. */
+static void cells_that_tell_nothing_are_not_sure(void **state)
+{
+    (void)state;
+    const struct made m = {2, {0.5, 0.4}, {0.6, 0.7}, SUM, 0};
+    double shares[3];
+    struct ww_subsets parts;
+    make(&m, shares);
+    round_again(0.01);
+    assert_false(in_cells(shares, m.k).sure);
+    make(&m, shares);
+    for (size_t e = N - N / 64; e < N; e++) {
+        elements[e].tensor = 1;
+        elements[e].y += bell(0.001);
+    }
+    round_again(0.0003);
+    parts = in_cells(shares, m.k);
+    assert_true(parts.explained > WW_LINEAGE_PARTS && !parts.sure);
+}
+
+static void a_source_that_no_cell_needs_is_told(void **state)
+{
+    (void)state;
+    const struct made m = {2, {0.6, 0.8}, {0.9, 0.5}, SUM, 0};
+    double shares[3] = {0, 0, 0.06};
+    struct ww_subsets parts;
+    make(&m, shares);
+    round_again(0.0003);
+    for (size_t e = 0; e < N; e++) {
+        elements[e].x[2] = elements[e].x[0] + bell(0.0008);
+    }
+    parts = in_cells(shares, 3);
+    assert_int_equal(ww_subsets_need(elements, N, 3, shares, &parts, NULL), WW_OK);
+    assert_true(parts.needless[2] && !parts.needless[0] && !parts.needless[1]);
+    assert_true(parts.sure && shares[2] == 0.06);
+}
+
 static void too_many_or_none_are_not_told(void **state)
 {
     (void)state;
@@ -135,6 +222,9 @@ int main(void)
         cmocka_unit_test(kept_parts_and_weights_come_out),
         cmocka_unit_test(another_source_shows),
         cmocka_unit_test(what_few_elements_hold_is_left),
+        cmocka_unit_test(cells_hold_sums_of_their_sources_alone),
+        cmocka_unit_test(cells_that_tell_nothing_are_not_sure),
+        cmocka_unit_test(a_source_that_no_cell_needs_is_told),
         cmocka_unit_test(too_many_or_none_are_not_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
