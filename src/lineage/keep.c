@@ -108,7 +108,6 @@ static void add_core(const struct keeping *k, const struct ww_moments_tile *tile
                 gram[i * size + j] += weight * z[i] * z[j];
             }
         }
-        gram[size * size]++;
     }
 }
 
@@ -143,7 +142,6 @@ static void solve_core(const struct keeping *k, uint32_t n_tensors, struct ww_ke
     for (unsigned i = 0; i < k->n_sources; i++) {
         out->core[i] *= side_of(k, i);
     }
-    out->core_elements = (uint64_t)sum[size * size];
 }
 
 /* The next value of the grid; below a power of two that is half a step away. What lies
@@ -230,7 +228,7 @@ enum ww_err ww_keep_measure(const struct ww_family *family, const double *shares
     struct keeping k = {.family = family,
                         .shares = shares,
                         .n_sources = n_sources,
-                        .n_gram = (size_t)(n_sources + 1) * (n_sources + 1) + 1};
+                        .n_gram = (size_t)(n_sources + 1) * (n_sources + 1)};
     const struct ww_sweep_ask ask = {.phase = "method", .use = use, .in_part = true};
     double n[WW_KEEP_RANKS] = {0};
     double kept[WW_KEEP_RANKS] = {0};

@@ -14,7 +14,6 @@ struct ww_keep {
     /* Weights by which the sources enter where all of them are long, but not among the
      * longest, and point one way: there every method keeps them all. */
     double core[WW_LINEAGE_MAX_SOURCES];
-    uint64_t core_elements;
     /* Share of elements that stayed at the base beyond those that a continuous difference
      * rounds to it: half as many as it rounds to the two values beside the base's. */
     double dropped;

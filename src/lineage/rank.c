@@ -93,6 +93,25 @@ static enum ww_err count_controls(const struct ww_rank_ask *ask,
     return rc;
 }
 
+/* Holm (1979) over the p-values of all sources, in place. */
+static void holm(struct ww_lineage_source *sources, size_t n)
+{
+    bool done[WW_LINEAGE_MAX_SOURCES] = {false};
+    double before = 0;
+
+    for (size_t m = 0; m < n; m++) {
+        size_t least = n;
+        for (size_t i = 0; i < n; i++) {
+            if (!done[i] && (least == n || sources[i].p_value < sources[least].p_value)) {
+                least = i;
+            }
+        }
+        done[least] = true;
+        before = fmax(before, fmin(1, sources[least].p_value * (double)(n - m)));
+        sources[least].p_value = before;
+    }
+}
+
 enum ww_err ww_rank_sources(const struct ww_rank_ask *ask,
                             struct ww_decompose_report *report,
                             struct ww_strlist *warnings, struct ww_error *err)
@@ -116,7 +135,7 @@ enum ww_err ww_rank_sources(const struct ww_rank_ask *ask,
             ww_rank(ask->moments, ask->side, ask->same, i, (unsigned)report->n_sources,
                     &source->statistic, source->reached);
     }
-    ww_rank_holm(report->sources, report->n_sources);
+    holm(report->sources, report->n_sources);
     return WW_OK;
 }
 
@@ -174,22 +193,4 @@ enum ww_err ww_rank_drop(struct ww_decompose_report *report, struct ww_error *er
         report->nearest = false;
     }
     return WW_OK;
-}
-
-void ww_rank_holm(struct ww_lineage_source *sources, size_t n)
-{
-    bool done[WW_LINEAGE_MAX_SOURCES] = {false};
-    double before = 0;
-
-    for (size_t m = 0; m < n; m++) {
-        size_t least = n;
-        for (size_t i = 0; i < n; i++) {
-            if (!done[i] && (least == n || sources[i].p_value < sources[least].p_value)) {
-                least = i;
-            }
-        }
-        done[least] = true;
-        before = fmax(before, fmin(1, sources[least].p_value * (double)(n - m)));
-        sources[least].p_value = before;
-    }
 }

@@ -35,7 +35,4 @@ enum ww_err ww_rank_sources(const struct ww_rank_ask *ask,
 enum ww_err ww_rank_drop(struct ww_decompose_report *report,
                          struct ww_error *err) WW_MUST_USE;
 
-/** Holm (1979) over the p-values of all sources, in place. */
-void ww_rank_holm(struct ww_lineage_source *sources, size_t n);
-
 #endif

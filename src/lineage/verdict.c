@@ -437,6 +437,35 @@ static double unseen(const struct ww_verdict_ask *v, const struct ww_decompose_r
     return rounded && count_included(r) > 0 && !r->incomplete ? twin_shows(v, r) : 0;
 }
 
+/* What places, noise and directions say beside, of what is told so far. */
+static enum ww_err ask_further(const struct ww_verdict_ask *ask,
+                               const struct ww_contest *contest,
+                               const struct ww_subsets *parts,
+                               struct ww_decompose_report *report, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (needs_places(ask, report, contest)) {
+        rc = ww_verdict_places(ask, parts, report, err);
+        if (report->still > 0 && strcmp(report->method, unclear.best) == 0) {
+            set_words(report, &selected);
+        }
+    }
+    if (!rc && report->incomplete && report->n_ranks == 0) {
+        rc = ww_verdict_noise(ask, report, err);
+        if (report->noise_like && strcmp(report->method, unclear.best) == 0) {
+            set_words(report, &noisy);
+        }
+    }
+    if (!rc && needs_cells(ask, report, parts)) {
+        rc = ww_verdict_outside(ask, report, err);
+    }
+    if (!rc && needs_directions(ask, report)) {
+        rc = ww_verdict_directions(ask, report, err);
+    }
+    return rc;
+}
+
 enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
                        struct ww_decompose_report *report, struct ww_error *err)
 {
@@ -488,24 +517,7 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
         is_incomplete(ask, report, &parts, masked) ||
         (contest.match >= WW_VERDICT_BITS && contest.elsewhere) ||
         (is_named(report, &parts, masked) && leaves_recipe(ask, &contest));
-    if (needs_places(ask, report, &contest)) {
-        rc = ww_verdict_places(ask, &parts, report, err);
-        if (report->still > 0 && strcmp(report->method, unclear.best) == 0) {
-            set_words(report, &selected);
-        }
-    }
-    if (!rc && report->incomplete && report->n_ranks == 0) {
-        rc = ww_verdict_noise(ask, report, err);
-        if (report->noise_like && strcmp(report->method, unclear.best) == 0) {
-            set_words(report, &noisy);
-        }
-    }
-    if (!rc && needs_cells(ask, report, &parts)) {
-        rc = ww_verdict_outside(ask, report, err);
-    }
-    if (!rc && needs_directions(ask, report)) {
-        rc = ww_verdict_directions(ask, report, err);
-    }
+    rc = ask_further(ask, &contest, &parts, report, err);
     report->unseen = unseen(ask, report);
     return rc;
 }
