@@ -128,8 +128,11 @@ PY
     refused 5 "bound to the model 'model'" "$WW" lock other out --key again
     "$WW" lock model locked --key again -q
     refused 2 "split needs" "$WW" key split again --out u
-    refused 2 "goes with combine" "$WW" key show again --signed-by me.pub
-    refused 2 "goes with split" "$WW" key combine a b --out u --sign me.key
+    refused 2 "'key show' does nothing with --signed-by" "$WW" key show again --signed-by me.pub
+    refused 2 "'key combine' does nothing with --sign;" "$WW" key combine a b --out u --sign me.key
+    refused 2 "'key new lock' does nothing with --shares" "$WW" key new lock --out u --shares 3 --threshold 2
+    refused 2 "sealed in one way" "$WW" key new lock --out u --no-passphrase --passphrase-file pass
+    [ ! -e u ]
     refused 2 "one for each" "$WW" key split again --shares 3 --threshold 2 --out u \
         --share-passphrase-file one.pass --share-passphrase-file two.pass
     nothing_written out

@@ -6,6 +6,7 @@
 #include "cli.h"
 
 struct cli_key {
+    const struct poptOption *tables[2]; /* of the options below */
     struct cli_common common;
     char *out;
     char *curve;
@@ -28,7 +29,8 @@ struct cli_key {
 /** Print what a key file is; exit status. */
 int cli_key_describe(const struct cli_key *opt, const char *verb, const char *path);
 /** Passphrase and recipients for a key that is written; WW_E_PASSPHRASE when there is
- *  neither and --no-passphrase was not given. Free sealer->passphrase. */
+ *  neither and --no-passphrase was not given, WW_E_USAGE when two of the three were. Free
+ *  sealer->passphrase. */
 enum ww_err cli_key_sealer(const struct cli_key *opt, struct ww_sealer *sealer,
                            struct ww_error *err);
 /** The binding that --for-model and --purpose ask for, on top of what *binding holds. */

@@ -28,7 +28,15 @@ static bool find_curve(const char *name, enum ww_curve *out)
 enum ww_err cli_key_sealer(const struct cli_key *opt, struct ww_sealer *sealer,
                            struct ww_error *err)
 {
+    const bool by_passphrase = opt->passphrase.file || opt->passphrase.fd != -1;
     *sealer = (struct ww_sealer){NULL, (const char *const *)opt->to, cli_count(opt->to)};
+    if ((opt->to != NULL) + (opt->no_passphrase != 0) + by_passphrase > 1) {
+        err->code = WW_E_USAGE;
+        snprintf(
+            err->text, sizeof err->text,
+            "a key is sealed in one way: --to PUB, a passphrase, or --no-passphrase");
+        return WW_E_USAGE;
+    }
     if (opt->no_passphrase || opt->to) {
         return WW_OK;
     }
@@ -146,12 +154,6 @@ static int key_new(const struct cli_key *opt, const char *kind)
     if (!find_curve(opt->curve, &curve)) {
         return cli_choice("key", "--curve", "P-256, P-384 or P-521", opt->curve);
     }
-    if (opt->curve && !signing) {
-        return cli_usage("key", "--curve goes with signing keys");
-    }
-    if ((opt->to || opt->for_model || opt->purpose) && !lock) {
-        return cli_usage("key", "--to, --for-model and --purpose go with lock keys");
-    }
     enum ww_err rc = create(opt, kind, curve, &err);
     if (rc) {
         return cli_fail("key", &opt->common, &err);
@@ -188,6 +190,40 @@ static bool is_word(const char *arg)
     return false;
 }
 
+#define SEALED "out passphrase-file passphrase-fd no-passphrase"
+#define READ "key-passphrase-file key-passphrase-fd open-with open-passphrase-file"
+
+/* Options that a word does nothing with are refused: who gave --shares to a new key would
+ * take it for a split one. */
+static int check_options(const struct cli_key *opt, const char *verb,
+                         const char *const *args)
+{
+    static const struct {
+        const char *word;
+        const char *takes;
+    } words[] = {
+        {"new signing", SEALED " curve"},
+        {"new recipient", SEALED},
+        {"new lock", SEALED " to for-model purpose"},
+        {"show", ""},
+        {"bind", SEALED " to for-model purpose " READ},
+        {"split", "out to no-passphrase shares threshold share-passphrase-file sign "
+                  "sign-passphrase-file sign-passphrase-fd " READ},
+        {"combine", SEALED " to open-with open-passphrase-file share-passphrase-file "
+                           "signed-by"},
+    };
+    char word[32];
+    int status = 0;
+    snprintf(word, sizeof word, "%s%s%s", args[0], strcmp(args[0], "new") == 0 ? " " : "",
+             strcmp(args[0], "new") == 0 ? args[1] : "");
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        for (size_t t = 0; t < 2 && strcmp(word, words[i].word) == 0 && !status; t++) {
+            status = cli_refuse_idle(verb, word, opt->tables[t], words[i].takes);
+        }
+    }
+    return status;
+}
+
 static int run_key(const void *given, const char *verb, const char *const *args)
 {
     const struct cli_key *opt = given;
@@ -203,12 +239,9 @@ static int run_key(const void *given, const char *verb, const char *const *args)
         return cli_choice(verb, "--purpose", "any, lock or unlock", opt->purpose);
     }
     const bool combines = strcmp(args[0], "combine") == 0;
-    if (opt->signed_by && !combines) {
-        return cli_usage(verb,
-                         "--signed-by goes with combine; nothing else checks shares");
-    }
-    if (opt->sign && strcmp(args[0], "split") != 0) {
-        return cli_usage(verb, "--sign goes with split, which makes shares");
+    const int status = check_options(opt, verb, args);
+    if (status) {
+        return status;
     }
     if (combines) {
         return cli_key_combine(opt, args + 1);
@@ -277,6 +310,8 @@ int cmd_key(int argc, const char **argv)
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
+    opt.tables[0] = table;
+    opt.tables[1] = part_options;
     return cli_run(
         argc, argv, table,
         "new signing|lock|recipient | show FILE | bind LOCKKEY | split LOCKKEY | "
