@@ -88,8 +88,7 @@ static bool is_of_head(const struct ww_adapter_entry *entry)
 }
 
 /* Of a base without a head of its own. */
-static enum ww_err check_tie(const struct ww_bake_from *from, const char **doubt,
-                             struct ww_error *err)
+static enum ww_err check_tie(const struct ww_bake_from *from, struct ww_error *err)
 {
     const struct ww_adapter *adapter = from->adapter;
     const struct ww_adapter_entry *head = whole_of(adapter, true);
@@ -105,11 +104,6 @@ static enum ww_err check_tie(const struct ww_bake_from *from, const char **doubt
                 "the merged model could not keep the two apart, so use it as "
                 "an adapter, or give the base a head of its own",
                 adapter->path, from->base->path);
-        }
-        if (adapter->entries[i].part == WW_PART_EMBEDDING_A) {
-            *doubt =
-                "changes an embedding that is the head too: both change, as when PEFT "
-                "merges it; PEFT without merging changes the embedding alone";
         }
     }
     if (!head && !embedding) {
@@ -259,10 +253,11 @@ static void lend_ranks(const struct ww_adapter *adapter, struct ww_bake_change *
 enum ww_err ww_bake_group(const struct ww_bake_from *from, struct ww_bake_group *out,
                           struct ww_error *err)
 {
-    const bool tied = ww_bake_tied_head(from->base) != WW_NONE;
+    const uint32_t head = ww_bake_tied_head(from->base);
+    const bool tied = head != WW_NONE;
     struct ww_bake_change *changes = NULL;
     uint32_t n_all = 0;
-    enum ww_err rc = tied ? check_tie(from, &out->doubt, err) : WW_OK;
+    enum ww_err rc = tied ? check_tie(from, err) : WW_OK;
 
     if (!rc) {
         rc = find_targets(from, tied, out, err);
@@ -284,6 +279,11 @@ enum ww_err ww_bake_group(const struct ww_bake_from *from, struct ww_bake_group 
     }
     for (uint32_t i = 0; i < out->n && !rc; i++) {
         rc = check_whole(from->adapter, &changes[i], err);
+        if (tied && changes[i].tensor == head && changes[i].part[WW_PART_EMBEDDING_A]) {
+            out->doubt =
+                "changes an embedding that is the head too: both change, as when PEFT "
+                "merges it; PEFT without merging changes the embedding alone";
+        }
     }
     lend_ranks(from->adapter, changes, out->n);
     return rc;
