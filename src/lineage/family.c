@@ -10,6 +10,8 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
+#define NOTHING 1e-3 /* of the base: less than this says nothing of a model */
+
 static uint32_t layer_of(const char *name)
 {
     struct ww_depth_name split;
@@ -113,7 +115,8 @@ static enum ww_err warn_lacking(struct ww_family *f, struct ww_error *err)
     return rc;
 }
 
-/* An answer from a corner of the model is told as one. */
+/* An answer from a corner of the model is told as one; a vector or two, as those whose
+ * names happen to be the base's, are none. */
 static enum ww_err warn_little(struct ww_family *f, struct ww_error *err)
 {
     const struct ww_model *base = f->models[WW_FAMILY_BASE];
@@ -131,6 +134,13 @@ static enum ww_err warn_little(struct ww_family *f, struct ww_error *err)
     }
     if (f->n_dense > 0 || compared >= least * all) {
         return WW_OK;
+    }
+    if (compared < NOTHING * all) {
+        return WW_FAIL(
+            err, WW_E_UNRELATED,
+            "'%s' has %.3f %% of the weights of '%s' under their names; others "
+            "are not known, nor other architectures",
+            f->models[WW_FAMILY_SUSPECT]->path, 100 * compared / all, base->path);
     }
     text =
         ww_asprintf("weights that are compared are %.1f %% of the base's: shares are of "

@@ -686,6 +686,9 @@ def refusals(tool, work, merged, candidate):
             if "proj" in k else v for k, v in merged.items()}
     nf4 = {k: torch.zeros(v.numel() // 2, 1, dtype=torch.uint8) if "proj" in k else v
            for k, v in merged.items()}
+    # Nobody's names but for the last norm's.
+    foreign = folder(os.path.join(work, "foreign"), {k.replace("layers", "stack"): v for k, v in merged.items() if "embed" not in k
+                                                     and "lm_head" not in k})
     gptq, nf4 = folder(os.path.join(work, "gptq"), gptq), folder(os.path.join(work, "nf4"), nf4)
     pickled = folder(os.path.join(work, "pickled"), merged)
     os.rename(os.path.join(pickled, "model.safetensors"), os.path.join(pickled, "pytorch_model.bin"))
@@ -697,7 +700,7 @@ def refusals(tool, work, merged, candidate):
     unread.close()
     problems = []
     for path, status, words in ((strange, 1, "no relative"), (turned, 1, "no relative"), (cut, 6, "cut off"),
-                                (bare, 1, "an order that comparing"),
+                                (bare, 1, "an order that comparing"), (foreign, 1, "under their names"),
                                 (two, 6, "holds 2 GGUF files"), (odd, 6, "do not fit"),
                                 (gptq, 6, "packed weights"), (nf4, 6, "packed weights"),
                                 (pickled, 6, "pytorch_model.bin"),
