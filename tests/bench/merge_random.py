@@ -44,6 +44,16 @@ import peer_masks  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from tokenizers import Tokenizer  # noqa: E402
 
+
+def in_order(config, found=MergeConfiguration.referenced_models):
+    """mergekit's set of models in the order of the recipe: it takes a tokenizer from the first, and hashes decide which that is."""
+    named = [config.base_model] + [m.model for m in config.models or []]
+    named += [source.model for part in config.slices or [] for source in part.sources]
+    return sorted(found(config), key=lambda m: (named.index(m) if m in named else len(named), str(m)))
+
+
+MergeConfiguration.referenced_models = in_order
+
 LAYERS = 5
 FOUR = dict(num_hidden_layers=LAYERS)
 FAMILIES = {
