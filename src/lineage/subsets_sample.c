@@ -13,9 +13,7 @@
 #define LONG 8                   /* of the longest part, in steps, */
 #define LONG_CELLS 4             /* or cells */
 #define STILL 1000               /* elements that say what strayed */
-#define SMALL                                                                            \
-    4096 /* elements of a tensor in which rescaling by what was kept varies,             \
-          */
+#define SMALL 4096 /* elements of a tensor in which rescaling by what was kept varies */
 
 struct sample {
     struct ww_subsets_element *items;
