@@ -188,8 +188,8 @@ static enum ww_err open_trial(const struct ww_contesting *c, const char *text,
     static const enum ww_merge_ties ties[] = {WW_TIES_BY_INDEX, WW_TIES_KEPT,
                                               WW_TIES_DROPPED};
     uint32_t n_found = 0;
-    enum ww_err rc = ww_recipe_view_open(&t->view, text, strlen(text), "inferred", ".",
-                                         ask->seed, ask->run, err);
+    enum ww_err rc =
+        ww_recipe_view_open(&t->view, text, "inferred", ".", ask->seed, ask->run, err);
 
     if (!rc) {
         rc = ww_recipe_view_plan(&t->view, WW_NONE, NULL, &t->plan, err);

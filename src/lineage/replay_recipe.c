@@ -17,8 +17,8 @@
 static enum ww_err take_recipe(struct ww_replaying *r, const char *text, const char *name,
                                const char *dir, struct ww_error *err)
 {
-    enum ww_err rc = ww_recipe_view_open(&r->view, text, strlen(text), name, dir,
-                                         r->options->seed, &r->options->run, err);
+    enum ww_err rc = ww_recipe_view_open(&r->view, text, name, dir, r->options->seed,
+                                         &r->options->run, err);
 
     for (size_t i = 0; i < r->options->n_names && !rc; i++) {
         rc = ww_recipe_view_place(&r->view, r->options->names[i].name,

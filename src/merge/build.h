@@ -102,8 +102,19 @@ struct ww_build_lock {
     bool scale; /* with powers of two */
 };
 
-struct ww_build {
+/** A recipe, and what it is about. */
+struct ww_recipe_use {
     const struct ww_recipe *recipe;
+    const void *text; /* of its file */
+    size_t len;
+    const char *const *paths;    /* per model, its folder */
+    const char *const *adapters; /* per model, the folder of the adapter that is added to
+                                    it, or NULL; NULL for none at all */
+};
+
+struct ww_build {
+    const struct ww_recipe_use *use;
+    const struct ww_recipe *recipe; /* use->recipe */
     const struct ww_merge_options *options;
     struct ww_merge_plan *plan;
     struct ww_pool *pool;
@@ -140,8 +151,7 @@ enum ww_err ww_build_layers(struct ww_build_model *model, struct ww_pool *pool,
 bool ww_build_is_before(const char *name);
 
 /** Open every model; fills build->models, plan->models, plan->inputs, build->donor. */
-enum ww_err ww_build_models(struct ww_build *build, const char *const *paths,
-                            struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_build_models(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
 
 /** Were the files, with the digests of a run, those of the manifests and records that the
  *  plan went by? */
@@ -168,11 +178,9 @@ enum ww_err ww_build_lock_text(struct ww_build *build, struct ww_error *err) WW_
 enum ww_err ww_build_heads(const struct ww_build *build,
                            struct ww_error *err) WW_MUST_USE;
 
-/** Adapters that the recipe adds to models, which are open by now. paths: per model, the
- *  adapter's folder or NULL; NULL for none at all. Another base
- *  is WW_E_TENSOR or WW_E_SHAPE, one of another name WW_E_WRONG_MODEL. */
-enum ww_err ww_build_adapters(struct ww_build *build, const char *const *paths,
-                              struct ww_error *err) WW_MUST_USE;
+/** Adapters that the recipe adds to models, which are open by now. Another base is
+ *  WW_E_TENSOR or WW_E_SHAPE, one of another name WW_E_WRONG_MODEL. */
+enum ww_err ww_build_adapters(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
 
 /** modules: by tensor names. Are there several, and is every tensor in one of them?
  *  WW_E_UNSUPPORTED, WW_E_RECIPE. */
@@ -262,19 +270,15 @@ enum ww_err ww_build_stacked(struct ww_build *build, const struct ww_buf *config
                              struct ww_error *err) WW_MUST_USE;
 
 /** config.json, tokenizer, README.md and the recipe behind the weight files. */
-enum ww_err ww_build_sides(struct ww_build *build, const void *recipe_text,
-                           size_t recipe_len, struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_build_sides(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
 /** Append a small file to the plan; bytes belong to the pool. */
 enum ww_err ww_build_add_file(struct ww_build *build, const char *name, const void *bytes,
                               size_t len, struct ww_error *err) WW_MUST_USE;
 
-/** The whole: a plan of one recipe of a file. paths: a folder for each of its models;
- *  adapters: NULL, or for each the folder of the adapter that is added to it, NULL for
- * none. warnings: NULL where nobody hears them; nothing is looked for then that only
- * warns. */
-enum ww_err ww_merge_plan_make(const struct ww_recipe *recipe, const char *const *paths,
-                               const char *const *adapters, const void *recipe_text,
-                               size_t recipe_len, const struct ww_merge_options *options,
+/** The whole: a plan of one recipe of a file. warnings: NULL where nobody hears them;
+ *  nothing is looked for then that only warns. */
+enum ww_err ww_merge_plan_make(const struct ww_recipe_use *use,
+                               const struct ww_merge_options *options,
                                struct ww_strlist *warnings, struct ww_merge_plan *out,
                                struct ww_error *err) WW_MUST_USE;
 void ww_merge_plan_release(struct ww_merge_plan *plan);

@@ -198,9 +198,9 @@ static enum ww_err add_one(struct ww_build *build, uint32_t m, const char *path,
     return rc;
 }
 
-enum ww_err ww_build_adapters(struct ww_build *build, const char *const *paths,
-                              struct ww_error *err)
+enum ww_err ww_build_adapters(struct ww_build *build, struct ww_error *err)
 {
+    const char *const *paths = build->use->adapters;
     struct ww_plan_impl *impl = build->plan->impl;
     const uint32_t n = build->recipe->n_models;
     enum ww_err rc = WW_OK;

@@ -219,8 +219,7 @@ static enum ww_err list_inputs(struct ww_build *build, struct ww_error *err)
     return WW_OK;
 }
 
-enum ww_err ww_build_models(struct ww_build *build, const char *const *paths,
-                            struct ww_error *err)
+enum ww_err ww_build_models(struct ww_build *build, struct ww_error *err)
 {
     const struct ww_recipe *recipe = build->recipe;
     enum ww_err rc = WW_OK;
@@ -232,7 +231,7 @@ enum ww_err ww_build_models(struct ww_build *build, const char *const *paths,
         return ww_build_no_memory(err);
     }
     for (uint32_t i = 0; i < recipe->n_models && !rc; i++) {
-        rc = open_one(build, i, paths[i], err);
+        rc = open_one(build, i, build->use->paths[i], err);
     }
     build->donor = recipe->base != WW_NONE ? recipe->base
                                            : recipe->modules[0].slices[0].inputs[0].model;

@@ -164,26 +164,27 @@ enum ww_err ww_build_rest_of_models(struct ww_build *build,
 /* Where a tensor of an input lies in the lead of a slice: its name there (own), NULL when
  * the slice does not take it. */
 static enum ww_err name_in_lead(const struct ww_build *build,
-                                const struct ww_recipe_slice *slice,
-                                const struct ww_recipe_input *in, uint32_t t, bool first,
-                                bool last, char **out, struct ww_error *err)
+                                const struct ww_recipe_module *module, uint32_t slice,
+                                const struct ww_recipe_input *in, uint32_t t, char **out,
+                                struct ww_error *err)
 {
+    const struct ww_recipe_input *leading = &module->slices[slice].inputs[0];
     const struct ww_build_model *m = &build->models[in->model];
-    const struct ww_build_model *lead = &build->models[slice->inputs[0].model];
+    const struct ww_build_model *lead = &build->models[leading->model];
     const struct ww_layer_place *place = &m->places[t];
     const char *name = m->model->tensors[t].name;
 
     *out = NULL;
     if (place->stack == WW_NONE) {
-        if (!(ww_build_is_before(name) ? first : last)) {
+        if (slice != (ww_build_is_before(name) ? 0 : module->n_slices - 1)) {
             return WW_OK;
         }
         *out = ww_strdup(name);
     } else if (place->layer >= in->first_layer && place->layer < in->end_layer) {
-        *out = ww_asprintf("%s%llu%s", lead->stacks[0].prefix,
-                           (unsigned long long)(slice->inputs[0].first_layer +
-                                                place->layer - in->first_layer),
-                           name + place->rest);
+        *out = ww_asprintf(
+            "%s%llu%s", lead->stacks[0].prefix,
+            (unsigned long long)(leading->first_layer + place->layer - in->first_layer),
+            name + place->rest);
     } else {
         return WW_OK;
     }
@@ -202,8 +203,7 @@ enum ww_err ww_build_rest_of_slice(struct ww_build *build,
         const struct ww_build_model *m = &build->models[s->inputs[i].model];
         for (uint32_t t = 0; t < m->model->n_tensors && !rc; t++) {
             char *name = NULL;
-            rc = name_in_lead(build, s, &s->inputs[i], t, slice == 0,
-                              slice + 1 == module->n_slices, &name, err);
+            rc = name_in_lead(build, module, slice, &s->inputs[i], t, &name, err);
             if (name && ww_model_find(lead->model, name) == WW_NONE &&
                 !is_kept_head(build, lead, name)) {
                 rc = drop(build, m->model->tensors[t].name, m->text, lead->text, err);

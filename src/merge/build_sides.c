@@ -377,8 +377,7 @@ static bool is_stale(const struct ww_build *build, const char *path)
     return false;
 }
 
-enum ww_err ww_build_sides(struct ww_build *build, const void *recipe_text,
-                           size_t recipe_len, struct ww_error *err)
+enum ww_err ww_build_sides(struct ww_build *build, struct ww_error *err)
 {
     const struct ww_recipe_vocab *vocab = &build->recipe->vocab;
     const struct ww_model *from =
@@ -401,9 +400,9 @@ enum ww_err ww_build_sides(struct ww_build *build, const void *recipe_text,
         rc = ww_build_add_file(build, TEMPLATE, template, strlen(template), err);
     }
     if (!rc) {
-        rc = ww_build_card(build, recipe_text, recipe_len, err);
+        rc = ww_build_card(build, err);
     }
     return rc ? rc
-              : ww_build_add_file(build, WW_MERGE_RECIPE_FILE, recipe_text, recipe_len,
-                                  err);
+              : ww_build_add_file(build, WW_MERGE_RECIPE_FILE, build->use->text,
+                                  build->use->len, err);
 }

@@ -222,6 +222,7 @@ static enum ww_err read_params(struct ww_build *build, const struct ww_build_slo
         seat ? seat->parameters : NULL, slot->slice->parameters, slot->module->parameters,
         build->recipe->parameters};
     const char *name = name_for(build, slot, seat);
+    const struct ww_recipe_place at = {scopes, MAX_SCOPES, name, slot->t};
     double *values = ww_pool_calloc(build->pool, method->n_params, sizeof(*values));
     enum ww_err rc = WW_OK;
 
@@ -235,8 +236,7 @@ static enum ww_err read_params(struct ww_build *build, const struct ww_build_slo
             continue;
         }
         values[p] = param->fallback;
-        rc = ww_recipe_value(param, scopes, MAX_SCOPES, name, slot->t, &values[p], &found,
-                             err);
+        rc = ww_recipe_value(param, &at, &values[p], &found, err);
         if (!rc && !found && param->required) {
             rc = WW_FAIL(err, WW_E_RECIPE,
                          "method '%s' needs %s%s%s%s; nothing gives one to tensor '%s'",

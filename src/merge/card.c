@@ -313,11 +313,10 @@ static const char *fence_for(const char *text, size_t len)
     return most + 1 < sizeof(longest) ? longest + sizeof(longest) - 1 - (most + 1) : NULL;
 }
 
-enum ww_err ww_build_card(struct ww_build *build, const void *recipe_text,
-                          size_t recipe_len, struct ww_error *err)
+enum ww_err ww_build_card(struct ww_build *build, struct ww_error *err)
 {
     const struct ww_method *method = build->recipe->method;
-    const char *fence = fence_for(recipe_text, recipe_len);
+    const char *fence = fence_for(build->use->text, build->use->len);
     struct licence licence = {0};
     bool differ = false;
     struct ww_buf buf;
@@ -339,7 +338,7 @@ enum ww_err ww_build_card(struct ww_build *build, const void *recipe_text,
     if (!rc && fence) {
         rc = ww_buf_addf(&buf, err, "\nThe recipe:\n\n%syaml\n", fence);
         if (!rc) {
-            rc = ww_buf_add(&buf, recipe_text, recipe_len, err);
+            rc = ww_buf_add(&buf, build->use->text, build->use->len, err);
         }
         if (!rc) {
             rc = ww_buf_addf(&buf, err, "\n%s\n", fence);

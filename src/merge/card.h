@@ -7,8 +7,7 @@
 
 /** README.md of the output: front matter for the hub, then what was merged and how.
  * Parents whose licences differ or exclude each other are warnings with both texts. */
-enum ww_err ww_build_card(struct ww_build *build, const void *recipe_text,
-                          size_t recipe_len, struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_build_card(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
 
 /** Why two licences (as model cards spell them) do not go together, NULL when nothing is
  *  known against it. */

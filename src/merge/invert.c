@@ -64,8 +64,8 @@ static enum ww_err open_recipe(struct invert *v, const struct ww_run_options *ru
         return rc;
     }
     v->opened = true;
-    return ww_recipe_view_open(&v->view, v->record.recipe, strlen(v->record.recipe),
-                               WW_MERGE_RECIPE_FILE, v->merged, v->record.seed, run, err);
+    return ww_recipe_view_open(&v->view, v->record.recipe, WW_MERGE_RECIPE_FILE,
+                               v->merged, v->record.seed, run, err);
 }
 
 /* Which of the given folders is the source of this name, by what the record says. */

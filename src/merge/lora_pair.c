@@ -123,28 +123,35 @@ enum ww_err ww_lora_basis_of(size_t rows, size_t k, const double *cols,
     return WW_OK;
 }
 
+/* The decomposition of a core: u [kq of left, r], s [r], vt [r, kq of right]. */
+struct core {
+    size_t r;
+    double *u;
+    double *s;
+    double *vt;
+};
+
 /* b = q_b u sqrt(s), a = sqrt(s) vt q_a^T for the leading `rank` of r. */
 static enum ww_err expand(const struct ww_lora_basis *left,
-                          const struct ww_lora_basis *right, double *u, const double *s,
-                          double *vt, size_t r, size_t rank, struct ww_lora_pair *out,
-                          struct ww_error *err)
+                          const struct ww_lora_basis *right, const struct core *core,
+                          size_t rank, struct ww_lora_pair *out, struct ww_error *err)
 {
     enum ww_err rc = new_pair(left->rows, right->rows, rank, out, err);
 
     for (size_t k = 0; k < rank && !rc; k++) {
-        const double root = sqrt(s[k]);
+        const double root = sqrt(core->s[k]);
         for (size_t i = 0; i < left->kq; i++) {
-            u[i * r + k] *= root;
+            core->u[i * core->r + k] *= root;
         }
         for (size_t j = 0; j < right->kq; j++) {
-            vt[k * right->kq + j] *= root;
+            core->vt[k * right->kq + j] *= root;
         }
     }
     if (!rc && rank > 0) {
         ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, left->rows, rank, left->kq, 1, left->q,
-                   left->kq, u, r, 0, out->b, rank);
-        ww_la_gemm(WW_LA_PLAIN, WW_LA_TRANSPOSED, rank, right->rows, right->kq, 1, vt,
-                   right->kq, right->q, right->kq, 0, out->a, right->rows);
+                   left->kq, core->u, core->r, 0, out->b, rank);
+        ww_la_gemm(WW_LA_PLAIN, WW_LA_TRANSPOSED, rank, right->rows, right->kq, 1,
+                   core->vt, right->kq, right->q, right->kq, 0, out->a, right->rows);
     }
     return rc;
 }
@@ -174,25 +181,28 @@ static enum ww_err shrink_core(const struct ww_lora_basis *left,
                                struct ww_error *err)
 {
     const size_t r = left->kq < right->kq ? left->kq : right->kq;
-    double *core = ww_calloc(left->kq * right->kq + 1, sizeof(*core));
-    double *u = ww_calloc(left->kq * r + 1, sizeof(*u));
-    double *s = ww_calloc(r + 1, sizeof(*s));
-    double *vt = ww_calloc(r * right->kq + 1, sizeof(*vt));
-    enum ww_err rc = core && u && s && vt ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
+    double *product = ww_calloc(left->kq * right->kq + 1, sizeof(*product));
+    struct core core = {.r = r,
+                        .u = ww_calloc(left->kq * r + 1, sizeof(double)),
+                        .s = ww_calloc(r + 1, sizeof(double)),
+                        .vt = ww_calloc(r * right->kq + 1, sizeof(double))};
+    enum ww_err rc = product && core.u && core.s && core.vt
+                         ? WW_OK
+                         : WW_FAIL_MEMORY(err, "an adapter");
 
     if (!rc) {
         ww_la_gemm(WW_LA_PLAIN, WW_LA_TRANSPOSED, left->kq, right->kq, left->k, 1,
-                   left->r, left->k, right->r, right->k, 0, core, right->kq);
-        rc = ww_la_svd(left->kq, right->kq, core, u, s, vt, err);
+                   left->r, left->k, right->r, right->k, 0, product, right->kq);
+        rc = ww_la_svd(left->kq, right->kq, product, core.u, core.s, core.vt, err);
     }
     if (!rc) {
-        const size_t rank = choose_rank(r, s, max_rank, energy, kept);
-        rc = expand(left, right, u, s, vt, r, rank, out, err);
+        const size_t rank = choose_rank(r, core.s, max_rank, energy, kept);
+        rc = expand(left, right, &core, rank, out, err);
     }
-    ww_free(core);
-    ww_free(u);
-    ww_free(s);
-    ww_free(vt);
+    ww_free(product);
+    ww_free(core.u);
+    ww_free(core.s);
+    ww_free(core.vt);
     return rc;
 }
 

@@ -27,8 +27,8 @@ static enum ww_err value_of(const struct ww_lora_job *job,
     }
     *out = r->method->params[i].fallback;
     tensor = ww_asprintf("%s.weight", module->name);
-    rc = tensor ? ww_recipe_value(&r->method->params[i], scopes, WW_LEN(scopes), tensor,
-                                  module->t, out, &found, err)
+    const struct ww_recipe_place at = {scopes, WW_LEN(scopes), tensor, module->t};
+    rc = tensor ? ww_recipe_value(&r->method->params[i], &at, out, &found, err)
                 : WW_FAIL_MEMORY(err, "a merge of adapters");
     ww_free(tensor);
     if (!rc && !found && r->method->params[i].required) {

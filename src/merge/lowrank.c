@@ -38,9 +38,17 @@ static void random_signs(size_t n, double *out)
     }
 }
 
-/* u (m x k), s, vt (k x n) of a full decomposition. */
-static enum ww_err full(size_t m, size_t n, const float *d, double *u, double *s,
-                        double *vt, struct ww_error *err)
+/* Leading singular values with their vectors. */
+struct triples {
+    size_t k;
+    double *u;  /* m x k */
+    double *s;  /* k */
+    double *vt; /* k x n */
+};
+
+/* Of a full decomposition. */
+static enum ww_err full(size_t m, size_t n, const float *d, const struct triples *out,
+                        struct ww_error *err)
 {
     double *a = ww_calloc(m * n, sizeof(*a));
     enum ww_err rc = WW_OK;
@@ -51,15 +59,16 @@ static enum ww_err full(size_t m, size_t n, const float *d, double *u, double *s
     for (size_t i = 0; i < m * n; i++) {
         a[i] = (double)d[i];
     }
-    rc = ww_la_svd(m, n, a, u, s, vt, err);
+    rc = ww_la_svd(m, n, a, out->u, out->s, out->vt, err);
     ww_free(a);
     return rc;
 }
 
 /* The same for the leading k by a randomised range. */
-static enum ww_err randomised(size_t m, size_t n, const float *d, size_t k, double *u,
-                              double *s, double *vt, struct ww_error *err)
+static enum ww_err randomised(size_t m, size_t n, const float *d,
+                              const struct triples *out, struct ww_error *err)
 {
+    const size_t k = out->k;
     double *a = ww_calloc(m * n, sizeof(*a));
     double *q = ww_calloc(m * k, sizeof(*q));
     double *z = ww_calloc(n * k, sizeof(*z));
@@ -85,10 +94,10 @@ static enum ww_err randomised(size_t m, size_t n, const float *d, size_t k, doub
     }
     if (!rc) {
         ww_la_gemm(WW_LA_TRANSPOSED, WW_LA_PLAIN, k, n, m, 1, q, k, a, n, 0, small, n);
-        rc = ww_la_svd(k, n, small, us, s, vt, err);
+        rc = ww_la_svd(k, n, small, us, out->s, out->vt, err);
     }
     if (!rc) {
-        ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, m, k, k, 1, q, k, us, k, 0, u, k);
+        ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, m, k, k, 1, q, k, us, k, 0, out->u, k);
     }
 out:
     ww_free(a);
@@ -114,8 +123,8 @@ static size_t choose_rank(size_t k, const double *s, double total, size_t max_ra
     return r;
 }
 
-static enum ww_err take(size_t m, size_t n, size_t k, const double *u, const double *s,
-                        const double *vt, struct ww_lowrank *out, struct ww_error *err)
+static enum ww_err take(size_t m, size_t n, const struct triples *from,
+                        struct ww_lowrank *out, struct ww_error *err)
 {
     const size_t r = out->rank;
 
@@ -125,12 +134,12 @@ static enum ww_err take(size_t m, size_t n, size_t k, const double *u, const dou
         return WW_FAIL_MEMORY(err, "a decomposition");
     }
     for (size_t j = 0; j < r; j++) {
-        const double root = sqrt(s[j]);
+        const double root = sqrt(from->s[j]);
         for (size_t i = 0; i < m; i++) {
-            out->b[i * r + j] = (float)(u[i * k + j] * root);
+            out->b[i * r + j] = (float)(from->u[i * from->k + j] * root);
         }
         for (size_t i = 0; i < n; i++) {
-            out->a[j * n + i] = (float)(vt[j * n + i] * root);
+            out->a[j * n + i] = (float)(from->vt[j * n + i] * root);
         }
     }
     return WW_OK;
@@ -159,28 +168,29 @@ enum ww_err ww_lowrank_of(size_t m, size_t n, const float *d, size_t max_rank,
     const bool whole = is_whole(least, max_rank, energy);
     const size_t k = whole ? least : max_rank + OVERSAMPLE;
     const double total = squared_norm(m * n, d);
-    double *u = ww_calloc(m * k, sizeof(*u));
-    double *s = ww_calloc(k, sizeof(*s));
-    double *vt = ww_calloc(k * n, sizeof(*vt));
+    const struct triples t = {.k = k,
+                              .u = ww_calloc(m * k, sizeof(double)),
+                              .s = ww_calloc(k, sizeof(double)),
+                              .vt = ww_calloc(k * n, sizeof(double))};
     enum ww_err rc = WW_OK;
 
     *out = (struct ww_lowrank){0};
-    if (!u || !s || !vt) {
+    if (!t.u || !t.s || !t.vt) {
         rc = WW_FAIL_MEMORY(err, "a decomposition");
         goto out;
     }
     rc = ww_la_ready(err);
     if (!rc) {
-        rc = whole ? full(m, n, d, u, s, vt, err) : randomised(m, n, d, k, u, s, vt, err);
+        rc = whole ? full(m, n, d, &t, err) : randomised(m, n, d, &t, err);
     }
     if (!rc) {
-        out->rank = choose_rank(k, s, total, max_rank, energy, &out->kept);
-        rc = take(m, n, k, u, s, vt, out, err);
+        out->rank = choose_rank(k, t.s, total, max_rank, energy, &out->kept);
+        rc = take(m, n, &t, out, err);
     }
 out:
-    ww_free(u);
-    ww_free(s);
-    ww_free(vt);
+    ww_free(t.u);
+    ww_free(t.s);
+    ww_free(t.vt);
     if (rc) {
         ww_lowrank_release(out);
     }
@@ -289,7 +299,7 @@ static enum ww_err finish(const struct stream *s, size_t max_rank, double energy
     }
     if (!rc) {
         out->rank = choose_rank(k, values, s->rows->total, max_rank, energy, &out->kept);
-        rc = take(m, n, k, s->q, values, wt, out, err);
+        rc = take(m, n, &(struct triples){k, s->q, values, wt}, out, err);
     }
     ww_free(w);
     ww_free(values);

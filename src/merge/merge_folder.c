@@ -90,10 +90,13 @@ static enum ww_err stream(struct ww_merge_folder_run *run, const char *out_path,
     const uint64_t extra =
         EVIDENCE_BYTES + work->plan.n_tensors * (uint64_t)EVIDENCE_BYTES_PER_TENSOR;
 
+    const struct ww_merge_into into = {
+        .path = out_path, .extra_bytes = extra, .keep = true};
+
     return work->options->n_parts
                ? ww_merge_join(work, out_path, work->options->n_parts, extra, &run->out,
                                &run->result, err)
-               : ww_merge_run(&work->plan, run->locking ? NULL : out_path, extra, true,
+               : ww_merge_run(&work->plan, run->locking ? NULL : &into,
                               &work->options->run, &run->out, &run->result, err);
 }
 

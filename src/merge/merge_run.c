@@ -179,8 +179,8 @@ void ww_merge_result_release(struct ww_merge_result *result)
     memset(result, 0, sizeof(*result));
 }
 
-enum ww_err ww_merge_run(const struct ww_merge_plan *plan, const char *path,
-                         uint64_t extra_bytes, bool keep,
+enum ww_err ww_merge_run(const struct ww_merge_plan *plan,
+                         const struct ww_merge_into *into,
                          const struct ww_run_options *options, struct ww_out **out,
                          struct ww_merge_result *result, struct ww_error *err)
 {
@@ -200,8 +200,8 @@ enum ww_err ww_merge_run(const struct ww_merge_plan *plan, const char *path,
         return rc;
     }
     rc = ww_merge_engine_plan(&e, err);
-    if (!rc && path) {
-        rc = ww_out_begin(path, &e.stream, extra_bytes, &use, &folder, err);
+    if (!rc && into) {
+        rc = ww_out_begin(into->path, &e.stream, into->extra_bytes, &use, &folder, err);
     }
     if (!rc) {
         rc = ww_whole_run(plan, e.threads, e.memory, &e.wholes, err);
@@ -220,7 +220,7 @@ enum ww_err ww_merge_run(const struct ww_merge_plan *plan, const char *path,
         rc = give(&e, &digests, result, err);
     }
     if (rc) {
-        ww_out_close(folder, keep && rc == WW_E_CANCELLED);
+        ww_out_close(folder, into && into->keep && rc == WW_E_CANCELLED);
     } else if (out) {
         *out = folder;
     }

@@ -22,8 +22,7 @@
 #define PLAN_LABEL "weightward.merge-plan/1"
 #define MAX_RECIPE_BYTES ((size_t)1 << 20)
 
-enum ww_err ww_work_open(struct ww_work *work, const void *text, size_t len,
-                         const char *name, const char *recipe_dir,
+enum ww_err ww_work_open(struct ww_work *work, const struct ww_recipe_text *text,
                          const struct ww_merge_options *options,
                          struct ww_merge_report *report, struct ww_error *err)
 {
@@ -32,13 +31,14 @@ enum ww_err ww_work_open(struct ww_work *work, const void *text, size_t len,
     *work = (struct ww_work){.options = options, .report = report};
     memset(report, 0, sizeof(*report));
     ww_buf_init(&work->text, MAX_RECIPE_BYTES);
-    work->recipe_dir = ww_strdup(recipe_dir);
+    work->recipe_dir = ww_strdup(text->dir);
     if (!work->recipe_dir) {
         return WW_FAIL_MEMORY(err, "a merge");
     }
-    rc = ww_buf_add(&work->text, text, len, err);
+    rc = ww_buf_add(&work->text, text->bytes, text->len, err);
     if (!rc) {
-        rc = ww_recipe_parse(work->text.data, work->text.len, name, &work->file, err);
+        rc = ww_recipe_parse(work->text.data, work->text.len, text->name, &work->file,
+                             err);
     }
     if (!rc) {
         const struct ww_method *method = work->file.recipes[work->file.last].method;
@@ -64,7 +64,9 @@ enum ww_err ww_work_open_file(struct ww_work *work, const char *path,
     }
     rc = ww_file_read(path, &text, err);
     if (!rc) {
-        rc = ww_work_open(work, text.data, text.len, path, dir, options, report, err);
+        const struct ww_recipe_text recipe = {
+            .bytes = text.data, .len = text.len, .name = path, .dir = dir};
+        rc = ww_work_open(work, &recipe, options, report, err);
     }
     ww_buf_release(&text);
     ww_free(dir);
@@ -79,8 +81,11 @@ enum ww_err ww_work_open_record(struct ww_work *work, const char *recipe_path,
     enum ww_err rc = WW_OK;
 
     if (!recipe_path) {
-        rc = ww_work_open(work, recorded, strlen(recorded), WW_MERGE_RECIPE_FILE,
-                          out_path, options, report, err);
+        const struct ww_recipe_text recipe = {.bytes = recorded,
+                                              .len = strlen(recorded),
+                                              .name = WW_MERGE_RECIPE_FILE,
+                                              .dir = out_path};
+        rc = ww_work_open(work, &recipe, options, report, err);
         work->of_record = true;
         return rc;
     }
@@ -241,9 +246,13 @@ enum ww_err ww_work_plan(struct ww_work *work, uint32_t recipe, struct ww_merge_
         }
     }
     if (!rc) {
-        rc = ww_merge_plan_make(r, paths, adapters, work->text.data, work->text.len,
-                                work->options, work->looked_at ? NULL : &work->warnings,
-                                out, err);
+        const struct ww_recipe_use use = {.recipe = r,
+                                          .text = work->text.data,
+                                          .len = work->text.len,
+                                          .paths = paths,
+                                          .adapters = adapters};
+        rc = ww_merge_plan_make(&use, work->options,
+                                work->looked_at ? NULL : &work->warnings, out, err);
     }
     if (rc) {
         ww_error_context(err, "%s", work->file.label);
@@ -364,7 +373,8 @@ static enum ww_err run_step(struct ww_work *work, uint32_t recipe, struct ww_err
         rc = ww_work_want_trees(work, recipe, &plan, err);
     }
     if (!rc) {
-        rc = ww_merge_run(&plan, path, 0, false, &run, &out, &result, err);
+        rc = ww_merge_run(&plan, &(struct ww_merge_into){.path = path}, &run, &out,
+                          &result, err);
     }
     if (!rc) {
         rc = ww_work_sources_read(work, &plan, &result, err);

@@ -47,9 +47,16 @@ struct ww_work {
         *state; /* that the merge ends with, NULL: none is known */
 };
 
-/** Read and parse; recipe_dir is where relative models are looked for second. */
-enum ww_err ww_work_open(struct ww_work *work, const void *text, size_t len,
-                         const char *name, const char *recipe_dir,
+/** A recipe as its file has it. */
+struct ww_recipe_text {
+    const void *bytes;
+    size_t len;
+    const char *name; /* for messages */
+    const char *dir;  /* where relative models are looked for second */
+};
+
+/** Read and parse. */
+enum ww_err ww_work_open(struct ww_work *work, const struct ww_recipe_text *text,
                          const struct ww_merge_options *options,
                          struct ww_merge_report *report,
                          struct ww_error *err) WW_MUST_USE;

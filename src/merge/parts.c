@@ -183,8 +183,9 @@ enum ww_err ww_merge_part(struct ww_work *work, const char *out_path, uint32_t p
         rc = part_plan(&work->plan, part, n, &file, &plan, err);
     }
     if (!rc) {
-        rc = ww_merge_run(&plan, path, RECORD_BYTES, true, &work->options->run, &out,
-                          &result, err);
+        const struct ww_merge_into into = {
+            .path = path, .extra_bytes = RECORD_BYTES, .keep = true};
+        rc = ww_merge_run(&plan, &into, &work->options->run, &out, &result, err);
     }
     for (uint32_t i = 0; i < work->plan.n_models && !rc; i++) {
         rc = ww_model_unchanged(work->plan.models[i], err);

@@ -124,16 +124,23 @@ struct ww_merge_result {
 
 struct ww_out; /* stream/stream.h: the output folder */
 
+/** Where a merge goes. */
+struct ww_merge_into {
+    const char *path;
+    uint64_t extra_bytes; /* kept free for small files */
+    bool keep;            /* what an interrupted run has written */
+};
+
 /**
  * Run the plan into path.partial and leave the folder open in *out, for the caller to add
- * small files (extra_bytes of them are kept free) and to commit; path NULL: compute and
- * digest, write nothing (what a re-derivation does; out may be NULL). Same bytes for any
+ * small files and to commit; into NULL: compute and digest, write nothing (what a
+ * re-derivation does; out may be NULL). Same bytes for any
  * number of threads and any memory limit. WW_E_NONFINITE names the tensor when a NaN or
  * infinity goes in or comes out; WW_E_RECIPE a parameter that makes no sense for it.
  * Failed: *out is NULL, and OUT.partial is gone, but for an interrupted run with `keep`.
  */
-enum ww_err ww_merge_run(const struct ww_merge_plan *plan, const char *path,
-                         uint64_t extra_bytes, bool keep,
+enum ww_err ww_merge_run(const struct ww_merge_plan *plan,
+                         const struct ww_merge_into *into,
                          const struct ww_run_options *options, struct ww_out **out,
                          struct ww_merge_result *result,
                          struct ww_error *err) WW_MUST_USE;

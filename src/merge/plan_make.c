@@ -10,11 +10,9 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-static enum ww_err run_steps(struct ww_build *build, const char *const *paths,
-                             const char *const *adapters, const void *recipe_text,
-                             size_t recipe_len, struct ww_error *err)
+static enum ww_err run_steps(struct ww_build *build, struct ww_error *err)
 {
-    enum ww_err rc = ww_build_models(build, paths, err);
+    enum ww_err rc = ww_build_models(build, err);
 
     if (!rc) {
         build->plan->inputs_first =
@@ -30,7 +28,7 @@ static enum ww_err run_steps(struct ww_build *build, const char *const *paths,
         rc = ww_build_heads(build, err);
     }
     if (!rc) {
-        rc = ww_build_adapters(build, adapters, err);
+        rc = ww_build_adapters(build, err);
     }
     if (!rc) {
         rc = ww_build_tensors(build, err);
@@ -42,7 +40,7 @@ static enum ww_err run_steps(struct ww_build *build, const char *const *paths,
         rc = ww_build_files(build, err);
     }
     if (!rc) {
-        rc = ww_build_sides(build, recipe_text, recipe_len, err);
+        rc = ww_build_sides(build, err);
     }
     if (!rc) {
         rc = ww_build_lock_text(build, err);
@@ -86,14 +84,16 @@ static enum ww_err check_peer(const struct ww_recipe *recipe,
                : WW_OK;
 }
 
-enum ww_err ww_merge_plan_make(const struct ww_recipe *recipe, const char *const *paths,
-                               const char *const *adapters, const void *recipe_text,
-                               size_t recipe_len, const struct ww_merge_options *options,
+enum ww_err ww_merge_plan_make(const struct ww_recipe_use *use,
+                               const struct ww_merge_options *options,
                                struct ww_strlist *warnings, struct ww_merge_plan *out,
                                struct ww_error *err)
 {
-    struct ww_build build = {
-        .recipe = recipe, .options = options, .plan = out, .warnings = warnings};
+    struct ww_build build = {.use = use,
+                             .recipe = use->recipe,
+                             .options = options,
+                             .plan = out,
+                             .warnings = warnings};
     struct ww_plan_impl *impl = ww_calloc(1, sizeof(*impl));
     enum ww_err rc = WW_OK;
 
@@ -105,9 +105,9 @@ enum ww_err ww_merge_plan_make(const struct ww_recipe *recipe, const char *const
     }
     out->impl = impl;
     build.pool = &impl->pool;
-    rc = check_peer(recipe, options, err);
+    rc = check_peer(use->recipe, options, err);
     if (!rc) {
-        rc = run_steps(&build, paths, adapters, recipe_text, recipe_len, err);
+        rc = run_steps(&build, err);
     }
     if (!rc && out->peer && out->order_free) {
         rc = WW_FAIL(err, WW_E_UNSUPPORTED,

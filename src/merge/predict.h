@@ -17,7 +17,7 @@ struct ww_recipe_view {
 /** text as a recipe file has it; name is for messages, dir where relative models are
  *  looked for second. One recipe: several that take each other's results are
  *  WW_E_UNSUPPORTED. Release in every case. */
-enum ww_err ww_recipe_view_open(struct ww_recipe_view *view, const void *text, size_t len,
+enum ww_err ww_recipe_view_open(struct ww_recipe_view *view, const char *text,
                                 const char *name, const char *dir, uint64_t seed,
                                 const struct ww_run_options *run,
                                 struct ww_error *err) WW_MUST_USE;

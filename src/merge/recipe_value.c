@@ -258,8 +258,9 @@ static enum ww_err read_gradient(const struct ww_ynode *list,
 
 /* *found: a filter may leave a tensor without a value. */
 static enum ww_err read_setting(const struct ww_ynode *node,
-                                const struct ww_method_param *param, const char *tensor,
-                                double t, double *out, bool *found, struct ww_error *err)
+                                const struct ww_method_param *param,
+                                const struct ww_recipe_place *at, double *out,
+                                bool *found, struct ww_error *err)
 {
     const struct ww_ynode *condition = node;
 
@@ -267,15 +268,14 @@ static enum ww_err read_setting(const struct ww_ynode *node,
         condition = ww_yfirst(node);
     } else if (ww_ytype(node) != WW_Y_MAP) {
         *found = true;
-        return is_gradient(node) ? read_gradient(node, param, t, out, err)
+        return is_gradient(node) ? read_gradient(node, param, at->t, out, err)
                                  : read_scalar(node, param, out, err);
     }
     for (; condition; condition = ww_ynext(condition)) {
         const char *filter = "*";
         (void)ww_ytext(ww_yget(condition, "filter"), &filter);
-        if (strcmp(filter, "*") == 0 || strstr(tensor, filter)) {
-            return read_setting(ww_yget(condition, "value"), param, tensor, t, out, found,
-                                err);
+        if (strcmp(filter, "*") == 0 || strstr(at->tensor, filter)) {
+            return read_setting(ww_yget(condition, "value"), param, at, out, found, err);
         }
         if (condition == node) {
             break; /* a lone condition has siblings of other names */
@@ -285,17 +285,16 @@ static enum ww_err read_setting(const struct ww_ynode *node,
 }
 
 enum ww_err ww_recipe_value(const struct ww_method_param *param,
-                            const struct ww_ynode *const *scopes, size_t n_scopes,
-                            const char *tensor, double t, double *out, bool *found,
+                            const struct ww_recipe_place *at, double *out, bool *found,
                             struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
     *found = false;
-    for (size_t i = 0; i < n_scopes && !*found && !rc; i++) {
-        const struct ww_ynode *node = ww_yget(scopes[i], param->name);
+    for (size_t i = 0; i < at->n_scopes && !*found && !rc; i++) {
+        const struct ww_ynode *node = ww_yget(at->scopes[i], param->name);
         if (node) {
-            rc = read_setting(node, param, tensor, t, out, found, err);
+            rc = read_setting(node, param, at, out, found, err);
         }
     }
     return rc;

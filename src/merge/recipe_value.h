@@ -33,14 +33,17 @@ enum ww_err ww_recipe_check_parameters(struct ww_recipe *recipe,
 /** Values in the longest gradient of a map, 0 without one; *name is its parameter's. */
 size_t ww_recipe_longest_gradient(const struct ww_ynode *parameters, const char **name);
 
-/**
- * The value of a parameter for one tensor. scopes from the inside out, entries may be
- * NULL. t is the place of the layer in its slice. *found is false when no scope yields
- * one.
- */
+/** Where a parameter is asked for. */
+struct ww_recipe_place {
+    const struct ww_ynode *const *scopes; /* from the inside out, may be NULL */
+    size_t n_scopes;
+    const char *tensor;
+    double t; /* the place of the layer in its slice */
+};
+
+/** The value of a parameter for one tensor. *found is false when no scope yields one. */
 enum ww_err ww_recipe_value(const struct ww_method_param *param,
-                            const struct ww_ynode *const *scopes, size_t n_scopes,
-                            const char *tensor, double t, double *out, bool *found,
+                            const struct ww_recipe_place *at, double *out, bool *found,
                             struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -7,7 +7,7 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-enum ww_err ww_recipe_view_open(struct ww_recipe_view *view, const void *text, size_t len,
+enum ww_err ww_recipe_view_open(struct ww_recipe_view *view, const char *text,
                                 const char *name, const char *dir, uint64_t seed,
                                 const struct ww_run_options *run, struct ww_error *err)
 {
@@ -17,8 +17,9 @@ enum ww_err ww_recipe_view_open(struct ww_recipe_view *view, const void *text, s
     view->options.run = *run;
     view->options.seed = seed;
     view->options.allow_mixed = true;
-    rc = ww_work_open(&view->work, text, len, name, dir, &view->options, &view->report,
-                      err);
+    const struct ww_recipe_text recipe = {
+        .bytes = text, .len = strlen(text), .name = name, .dir = dir};
+    rc = ww_work_open(&view->work, &recipe, &view->options, &view->report, err);
     view->work.looked_at = true;
     if (!rc && view->work.file.n_recipes > 1) {
         rc = WW_FAIL(err, WW_E_UNSUPPORTED,

@@ -126,7 +126,7 @@ static enum ww_err rederive_all(struct again *a, struct ww_error *err)
 {
     struct ww_merge_result result = {0};
     enum ww_err rc =
-        ww_merge_run(&a->work.plan, NULL, 0, false, &a->options.run, NULL, &result, err);
+        ww_merge_run(&a->work.plan, NULL, &a->options.run, NULL, &result, err);
 
     if (!rc) {
         rc = ww_merge_check_views(
@@ -252,7 +252,7 @@ static enum ww_err rederive_sample(struct again *a, uint64_t sample, struct ww_e
     if (!rc) {
         /* Roots depend on the rank by name: both sides count among the chosen. */
         qsort(a->part.tensors, a->part.n_tensors, sizeof(*a->part.tensors), by_name);
-        rc = ww_merge_run(&a->part, NULL, 0, false, &a->options.run, NULL, &result, err);
+        rc = ww_merge_run(&a->part, NULL, &a->options.run, NULL, &result, err);
     }
     if (!rc) {
         rc = compare_sample(a, &result, err);

@@ -18,8 +18,9 @@
 #include "util/alloc.h"
 
 struct quadratic {
-    double *c; /* n x n */
-    double *d; /* m x n */
+    double *c;    /* n x n */
+    double *d;    /* m x n */
+    double *part; /* room: m x the most rows that a source is given with */
 };
 
 struct descent {
@@ -29,30 +30,32 @@ struct descent {
 };
 
 static enum ww_err quadratic_new(const struct ww_merge_job *job,
-                                 const struct ww_spectral *s, struct quadratic *q,
-                                 struct ww_error *err)
+                                 const struct ww_spectral *s, size_t most_rows,
+                                 struct quadratic *q, struct ww_error *err)
 {
     q->c = ww_spectral_new(s->n, s->n);
     q->d = ww_spectral_new(s->m, s->n);
-    return q->c && q->d ? WW_OK : ww_merge_no_memory(job, err);
+    q->part = ww_spectral_new(s->m, most_rows);
+    return q->c && q->d && q->part ? WW_OK : ww_merge_no_memory(job, err);
 }
 
 static void quadratic_release(struct quadratic *q)
 {
     ww_free(q->c);
     ww_free(q->d);
+    ww_free(q->part);
 }
 
-/* One source: l has k rows; part is m x k. */
+/* One source: l has k rows. */
 static void add_source(const struct ww_spectral *s, const double *t, const double *l,
-                       size_t k, double energy, double *part, struct quadratic *q)
+                       size_t k, double energy, struct quadratic *q)
 {
     ww_la_gemm(WW_LA_TRANSPOSED, WW_LA_PLAIN, s->n, s->n, k, 1.0 / energy, l, s->n, l,
                s->n, 1.0, q->c, s->n);
     ww_la_gemm(WW_LA_PLAIN, WW_LA_TRANSPOSED, s->m, k, s->n, 1.0 / energy, t, s->n, l,
-               s->n, 0.0, part, k);
-    ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, s->m, s->n, k, 1.0, part, k, l, s->n, 1.0, q->d,
-               s->n);
+               s->n, 0.0, q->part, k);
+    ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, s->m, s->n, k, 1.0, q->part, k, l, s->n, 1.0,
+               q->d, s->n);
 }
 
 void ww_spectral_adam(size_t n, const struct ww_moments *mo, double rate, unsigned step,
@@ -112,20 +115,18 @@ static enum ww_err wudi_solve(const struct ww_merge_job *job, struct ww_spectral
     const struct descent how = {(unsigned)ww_merge_param(job, "steps"),
                                 ww_merge_param(job, "learning_rate"), true};
     struct quadratic q = {0};
-    double *part = ww_spectral_new(s->m, s->m);
-    enum ww_err rc = part ? ww_la_ready(err) : ww_merge_no_memory(job, err);
-    rc = rc ? rc : quadratic_new(job, s, &q, err);
+    enum ww_err rc = ww_la_ready(err);
+    rc = rc ? rc : quadratic_new(job, s, s->m, &q, err);
     if (rc) {
         goto out;
     }
     for (uint32_t i = 0; i < s->n_tau; i++) {
         const double energy = ww_spectral_energy(s->tau[i], s->m * s->n);
-        add_source(s, s->tau[i], s->tau[i], s->m, energy, part, &q);
+        add_source(s, s->tau[i], s->tau[i], s->m, energy, &q);
     }
     ww_spectral_sum(s, 1.0, s->merged);
     rc = descend(job, s, &q, &how, err);
 out:
-    ww_free(part);
     quadratic_release(&q);
     return rc;
 }
@@ -144,10 +145,10 @@ static void leading(const struct ww_spectral *s, struct ww_svd *svd, size_t k,
     }
 }
 
-/* Whole models: merged holds the mean; target and part have room. */
+/* Whole models: merged holds the mean; target has room. */
 static enum ww_err add_centred(const struct ww_merge_job *job, struct ww_spectral *s,
-                               uint32_t i, size_t k, double *target, double *part,
-                               struct quadratic *q, struct ww_error *err)
+                               uint32_t i, size_t k, double *target, struct quadratic *q,
+                               struct ww_error *err)
 {
     const size_t n = s->m * s->n;
     const double energy = ww_spectral_energy(s->tau[i], n);
@@ -169,7 +170,7 @@ static enum ww_err add_centred(const struct ww_merge_job *job, struct ww_spectra
     for (size_t e = 0; e < n; e++) {
         target[e] += s->merged[e];
     }
-    add_source(s, target, svd.vt, k, energy, part, q);
+    add_source(s, target, svd.vt, k, energy, q);
 out:
     ww_svd_release(&svd);
     ww_svd_release(&off);
@@ -177,8 +178,8 @@ out:
 }
 
 static enum ww_err add_adapter(const struct ww_merge_job *job, struct ww_spectral *s,
-                               uint32_t i, size_t k, double *target, double *part,
-                               struct quadratic *q, struct ww_error *err)
+                               uint32_t i, size_t k, double *target, struct quadratic *q,
+                               struct ww_error *err)
 {
     const double energy = ww_spectral_energy(s->tau[i], s->m * s->n);
     struct ww_svd svd = {0};
@@ -187,7 +188,7 @@ static enum ww_err add_adapter(const struct ww_merge_job *job, struct ww_spectra
         return rc;
     }
     leading(s, &svd, k, target);
-    add_source(s, target, s->tau[i], s->m, energy, part, q);
+    add_source(s, target, s->tau[i], s->m, energy, q);
     ww_svd_release(&svd);
     return WW_OK;
 }
@@ -203,16 +204,15 @@ static enum ww_err optmerge_solve(const struct ww_merge_job *job, struct ww_spec
     const size_t k = rank >= s->n_tau ? rank / s->n_tau : 1;
     struct quadratic q = {0};
     double *target = ww_spectral_new(s->m, s->n);
-    double *part = ww_spectral_new(s->m, s->m > k ? s->m : k);
-    enum ww_err rc = target && part ? ww_la_ready(err) : ww_merge_no_memory(job, err);
-    rc = rc ? rc : quadratic_new(job, s, &q, err);
+    enum ww_err rc = target ? ww_la_ready(err) : ww_merge_no_memory(job, err);
+    rc = rc ? rc : quadratic_new(job, s, s->m > k ? s->m : k, &q, err);
     if (rc) {
         goto out;
     }
     ww_spectral_sum(s, 1.0 / s->n_tau, s->merged);
     for (uint32_t i = 0; i < s->n_tau; i++) {
-        rc = adapter ? add_adapter(job, s, i, k, target, part, &q, err)
-                     : add_centred(job, s, i, k, target, part, &q, err);
+        rc = adapter ? add_adapter(job, s, i, k, target, &q, err)
+                     : add_centred(job, s, i, k, target, &q, err);
         if (rc) {
             goto out;
         }
@@ -220,7 +220,6 @@ static enum ww_err optmerge_solve(const struct ww_merge_job *job, struct ww_spec
     rc = descend(job, s, &q, &how, err);
 out:
     ww_free(target);
-    ww_free(part);
     quadratic_release(&q);
     return rc;
 }

@@ -14,8 +14,8 @@ static void check_parameters(const struct ww_recipe *r, const struct ww_ynode *p
         struct ww_error err = {0};
         double v = 0;
         bool found = false;
-        enum ww_err rc = ww_recipe_value(param, &parameters, 1, "model.layers.0.mlp", 0.3,
-                                         &v, &found, &err);
+        const struct ww_recipe_place at = {&parameters, 1, "model.layers.0.mlp", 0.3};
+        enum ww_err rc = ww_recipe_value(param, &at, &v, &found, &err);
         FUZZ_CHECK(rc == WW_OK || param->kind == WW_PARAM_INT);
         FUZZ_CHECK(rc || !found || (v >= param->min && v <= param->max));
     }

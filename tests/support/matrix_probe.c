@@ -125,8 +125,8 @@ int main(int argc, char **argv)
     }
     const struct ww_run_options options = {.threads =
                                                (unsigned)strtoul(argv[5], NULL, 10)};
-    enum ww_err rc =
-        ww_merge_run(&p->plan, argv[7], 0, false, &options, &out, &result, &err);
+    const struct ww_merge_into into = {.path = argv[7]};
+    enum ww_err rc = ww_merge_run(&p->plan, &into, &options, &out, &result, &err);
     if (!rc) {
         rc = ww_out_commit(out, &err);
     }

@@ -142,7 +142,8 @@ static enum ww_err merge(struct job *j, const char *path, struct ww_error *err)
     enum ww_err rc = ww_file_read_at(j->models[1]->dirfd, "config.json", WW_LINKS_REFUSE,
                                      &config, err);
     if (!rc) {
-        rc = ww_merge_run(&j->plan, path, config.len, false, NULL, &out, &result, err);
+        const struct ww_merge_into into = {.path = path, .extra_bytes = config.len};
+        rc = ww_merge_run(&j->plan, &into, NULL, &out, &result, err);
     }
     if (!rc) {
         rc = ww_out_add(out, "config.json", config.data, config.len, err);

@@ -154,7 +154,8 @@ int main(int argc, char **argv)
     p.plan.n_tensors = 1;
     p.plan.files = &p.file;
     p.plan.n_files = 1;
-    enum ww_err rc = ww_merge_run(&p.plan, argv[2], 0, false, NULL, &out, &result, &err);
+    const struct ww_merge_into into = {.path = argv[2]};
+    enum ww_err rc = ww_merge_run(&p.plan, &into, NULL, &out, &result, &err);
     if (!rc) {
         rc = ww_out_commit(out, &err);
     }

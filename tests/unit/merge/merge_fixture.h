@@ -214,8 +214,8 @@ static inline enum ww_err mx_run(struct mx *m, struct ww_error *err)
     struct ww_merge_result result = {0};
     struct ww_out *out = NULL;
     mx_clean(m);
-    enum ww_err rc =
-        ww_merge_run(&m->plan, m->out, 0, false, &m->options, &out, &result, err);
+    const struct ww_merge_into into = {.path = m->out};
+    enum ww_err rc = ww_merge_run(&m->plan, &into, &m->options, &out, &result, err);
     if (!rc) {
         memcpy(m->digest, result.output_sha256[0], sizeof(m->digest));
         rc = ww_out_commit(out, err);

@@ -59,8 +59,11 @@ static inline enum ww_err pm_make(struct pm *pm, const char *recipe)
         const char *name = pm->file.recipes[0].models[i].path;
         paths[i] = pm->model[name[1] - '0']->path; /* m0, m1, m2 */
     }
-    return ww_merge_plan_make(&pm->file.recipes[0], paths, NULL, recipe, strlen(recipe),
-                              &pm->options, &pm->warnings, &pm->plan, &pm->err);
+    const struct ww_recipe_use use = {.recipe = &pm->file.recipes[0],
+                                      .text = recipe,
+                                      .len = strlen(recipe),
+                                      .paths = paths};
+    return ww_merge_plan_make(&use, &pm->options, &pm->warnings, &pm->plan, &pm->err);
 }
 
 static inline void pm_free(struct pm *pm)

@@ -300,7 +300,7 @@ static void a_dry_run_gives_the_digests(void **state)
     mx_tensor(m, "b", WW_DTYPE_BF16, 640, 1024, 0, 3, "linear");
     mx_tensor(m, "a", WW_DTYPE_BF16, 640, 0, 0, 3, "linear");
     OK(mx_run(m, &err));
-    OK(ww_merge_run(&m->plan, NULL, 0, false, NULL, NULL, &dry, &err));
+    OK(ww_merge_run(&m->plan, NULL, NULL, NULL, &dry, &err));
     assert_memory_equal(dry.output_sha256[0], m->digest, 32);
     ww_merge_result_release(&dry);
     mx_free(m);

@@ -23,7 +23,8 @@ static double value(const struct ww_method_param *param, const char *text,
                      &yaml, &err));
     const struct ww_ynode *scopes[] = {NULL, ww_yget(ww_yaml_root(yaml, 0), "inner"),
                                        ww_yget(ww_yaml_root(yaml, 0), "outer")};
-    OK(ww_recipe_value(param, scopes, 3, tensor, t, &v, &found, &err));
+    const struct ww_recipe_place at = {scopes, 3, tensor, t};
+    OK(ww_recipe_value(param, &at, &v, &found, &err));
     assert_true(found == !isnan(v));
     ww_yaml_free(yaml);
     return v;
@@ -124,9 +125,11 @@ static void gradient_between_whole_numbers_is_refused(void **state)
     OK(ww_yaml_parse((const uint8_t *)text, strlen(text), "t", &ww_yaml_limits_recipe,
                      &yaml, &err));
     const struct ww_ynode *scope = ww_yaml_root(yaml, 0);
-    OK(ww_recipe_value(&whole, &scope, 1, "x", 1, &v, &found, &err));
+    struct ww_recipe_place at = {&scope, 1, "x", 1};
+    OK(ww_recipe_value(&whole, &at, &v, &found, &err));
     NEAR(v, 2, 0);
-    FAILS(ww_recipe_value(&whole, &scope, 1, "x", 0.5, &v, &found, &err), WW_E_RECIPE);
+    at.t = 0.5;
+    FAILS(ww_recipe_value(&whole, &at, &v, &found, &err), WW_E_RECIPE);
     ww_yaml_free(yaml);
 }
 

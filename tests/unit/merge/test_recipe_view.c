@@ -21,9 +21,7 @@ static void a_plan_that_is_looked_at_warns_nobody(void **state)
     ww_fx_open(model);
     snprintf(recipe, sizeof(recipe), "{merge_method: passthrough, models: [{model: %s}]}",
              model->path);
-    assert_int_equal(
-        ww_recipe_view_open(&view, recipe, strlen(recipe), "t", ".", 0, &run, &err),
-        WW_OK);
+    assert_int_equal(ww_recipe_view_open(&view, recipe, "t", ".", 0, &run, &err), WW_OK);
     /* As a merge it is warned about: three layers are missing. */
     view.work.looked_at = false;
     assert_int_equal(ww_recipe_view_plan(&view, WW_NONE, NULL, &plan, &err), WW_OK);
@@ -31,9 +29,7 @@ static void a_plan_that_is_looked_at_warns_nobody(void **state)
     ww_merge_plan_release(&plan);
     ww_recipe_view_release(&view);
 
-    assert_int_equal(
-        ww_recipe_view_open(&view, recipe, strlen(recipe), "t", ".", 0, &run, &err),
-        WW_OK);
+    assert_int_equal(ww_recipe_view_open(&view, recipe, "t", ".", 0, &run, &err), WW_OK);
     assert_int_equal(ww_recipe_view_plan(&view, WW_NONE, NULL, &plan, &err), WW_OK);
     assert_int_equal(plan.n_tensors, 1);
     assert_int_equal(view.work.warnings.n, 0);

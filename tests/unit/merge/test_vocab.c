@@ -157,8 +157,9 @@ static enum ww_err vx_make(struct vx *x, const char *rest)
         ww_recipe_parse((const uint8_t *)text, strlen(text), "t", &x->file, &x->err),
         WW_OK);
     ww_error_clear(&x->err);
-    return ww_merge_plan_make(&x->file.recipes[0], paths, NULL, text, strlen(text),
-                              &options, &x->warnings, &x->plan, &x->err);
+    const struct ww_recipe_use use = {
+        .recipe = &x->file.recipes[0], .text = text, .len = strlen(text), .paths = paths};
+    return ww_merge_plan_make(&use, &options, &x->warnings, &x->plan, &x->err);
 }
 
 static void vx_free(struct vx *x)

@@ -127,7 +127,7 @@ static void run_digests(const struct ww_merge_plan *plan, unsigned threads,
     struct ww_error err = {0};
     struct ww_merge_result result = {0};
     const struct ww_run_options options = {.threads = threads};
-    OK(ww_merge_run(plan, NULL, 0, false, &options, NULL, &result, &err));
+    OK(ww_merge_run(plan, NULL, &options, NULL, &result, &err));
     memcpy(digests, result.output_sha256, plan->n_files * sizeof(digests[0]));
     ww_merge_result_release(&result);
 }
