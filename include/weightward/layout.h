@@ -274,6 +274,7 @@ struct ww_block {
     struct ww_norm post_self, post_mlp; /* SANDWICH */
     uint32_t scale_self, scale_mlp;     /* LayerScale tensors, WW_NONE */
     double residual_multiplier;         /* 1 normally */
+    double numbered;       /* changes with what it computes by its number; 0 normally */
     const char *uncovered; /* what in it the forward pass does not know: "linear
                               attention"; NULL normally */
 };

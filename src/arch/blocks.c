@@ -108,6 +108,7 @@ enum ww_err ww_build_block(struct ww_builder *b, uint32_t stack, uint64_t layer,
     rc = rc ? rc
             : ww_fact_double(&b->scope, "residual_multiplier", &k->residual_multiplier,
                              err);
+    rc = rc ? rc : ww_fact_double(&b->scope, "numbered", &k->numbered, err);
     rc = rc ? rc : ww_fact_text(&b->scope, "uncovered", text, sizeof(text), err);
     if (rc == WW_OK && text[0]) {
         rc = ww_builder_name(b, &k->uncovered, err, "%s", text);

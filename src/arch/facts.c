@@ -52,6 +52,7 @@ static const struct {
     {"plus_one", NO_KEYS, "0"},
     {"weightless", NO_KEYS, "0"},
     {"residual_multiplier", NO_KEYS, "1"},
+    {"numbered", NO_KEYS, "0"},
     {"uncovered", NO_KEYS, "''"},
     /* attention */
     {"rope", NO_KEYS, "'none'"},

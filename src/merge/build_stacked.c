@@ -74,6 +74,9 @@ static const char *differs(const struct moved *m)
     if (now->residual_multiplier != was->residual_multiplier) {
         return "factor on its branches";
     }
+    if (now->numbered != was->numbered) {
+        return "factor by its number";
+    }
     if (now->self == WW_NONE || was->self == WW_NONE) {
         return NULL;
     }

@@ -134,35 +134,43 @@ YML
     "$WW" merge --rederive out -q
 }
 
-@test "a factor on branches that goes by the number of layers is told when layers are stacked" {
+@test "factors that go by the number of layers, or by a layer's own, are told when layers are stacked" {
     python3 - <<'PY'
 import json, os, struct
-layer = dict(input_layernorm=(8,), post_attention_layernorm=(8,))
-layer |= {f"self_attn.{n}": s for n, s in dict(
-    q_a_proj=(4, 8), q_a_layernorm=(4,), q_b_proj=(12, 4), kv_a_proj_with_mqa=(6, 8), kv_a_layernorm=(4,),
-    kv_b_proj=(16, 4), o_proj=(8, 8)).items()}
-layer |= {f"mlp.{n}_proj": s for n, s in dict(gate=(6, 8), up=(6, 8), down=(8, 6)).items()}
-names = {"model.embed_tokens": (5, 8), "model.norm": (8,)}
-names |= {f"model.layers.{i}.{n}": s for i in range(2) for n, s in layer.items()}
-header, at = {}, 0
-for n, s in names.items():
-    size = 4 * s[0] * (s[1] if len(s) == 2 else 1)
-    header[n + ".weight"] = dict(dtype="F32", shape=s, data_offsets=[at, at + size])
-    at += size
-os.mkdir("mini")
-with open("mini/model.safetensors", "wb") as f:
-    text = json.dumps(header).encode()
-    f.write(struct.pack("<Q", len(text)) + text + bytes(at))
-with open("mini/config.json", "w") as f:
-    json.dump(dict(model_type="minicpm3", architectures=["MiniCPM3ForCausalLM"], tie_word_embeddings=True, vocab_size=5,
-                   hidden_size=8, intermediate_size=6, num_hidden_layers=2, num_attention_heads=2, q_lora_rank=4,
-                   num_key_value_heads=2, kv_lora_rank=4, qk_nope_head_dim=4, qk_rope_head_dim=2, v_head_dim=4,
-                   scale_depth=1.4), f)
+def write(name, attention, config):
+    layer = dict(input_layernorm=(8,), post_attention_layernorm=(8,))
+    layer |= {f"mlp.{n}_proj": s for n, s in dict(gate=(6, 8), up=(6, 8), down=(8, 6)).items()}
+    layer |= {f"self_attn.{n}": s for n, s in attention.items()}
+    names = {"model.embed_tokens": (5, 8), "model.norm": (8,)}
+    names |= {f"model.layers.{i}.{n}": s for i in range(2) for n, s in layer.items()}
+    header, at = {}, 0
+    for n, s in names.items():
+        size = 4 * s[0] * (s[1] if len(s) == 2 else 1)
+        header[n if "lambda" in n else n + ".weight"] = dict(dtype="F32", shape=s, data_offsets=[at, at + size])
+        at += size
+    os.mkdir(name)
+    with open(name + "/model.safetensors", "wb") as f:
+        text = json.dumps(header).encode()
+        f.write(struct.pack("<Q", len(text)) + text + bytes(at))
+    with open(name + "/config.json", "w") as f:
+        json.dump(dict(tie_word_embeddings=True, vocab_size=5, hidden_size=8, intermediate_size=6, num_hidden_layers=2,
+                       num_attention_heads=2, num_key_value_heads=2, **config), f)
+
+
+write("mini", dict(q_a_proj=(4, 8), q_a_layernorm=(4,), q_b_proj=(12, 4), kv_a_proj_with_mqa=(6, 8),
+                   kv_a_layernorm=(4,), kv_b_proj=(16, 4), o_proj=(8, 8)),
+      dict(model_type="minicpm3", architectures=["MiniCPM3ForCausalLM"], q_lora_rank=4, kv_lora_rank=4,
+           qk_nope_head_dim=4, qk_rope_head_dim=2, v_head_dim=4, scale_depth=1.4))
+write("diff", {f"{n}_proj": (8, 8) for n in "qkvo"} | {f"lambda_{n}": (4,) for n in ("q1", "k1", "q2", "k2")},
+      dict(model_type="diffllama", architectures=["DiffLlamaForCausalLM"]))
 PY
-    printf 'merge_method: passthrough\nslices: [%s, %s]\n' '{sources: [{model: mini, layer_range: [0, 2]}]}' \
-        '{sources: [{model: mini, layer_range: [1, 2]}]}' >stack.yml
-    "$WW" merge stack.yml out -q --json >said
-    jq -e '.warnings[] | select(contains("layer 0 of '"'mini'"', has another factor on its branches"))' said
+    for m in mini diff; do
+        printf 'merge_method: passthrough\nslices: [%s, %s]\n' "{sources: [{model: $m, layer_range: [0, 2]}]}" \
+            "{sources: [{model: $m, layer_range: [1, 2]}]}" >stack.yml
+        "$WW" merge stack.yml "out-$m" -q --json >"$m.said"
+    done
+    jq -e '.warnings[] | select(contains("layer 0 of '"'mini'"', has another factor on its branches"))' mini.said
+    jq -e '.warnings[] | select(contains("layer 1 of '"'diff'"', has another factor by its number"))' diff.said
 }
 
 @test "a layer whose attention goes by its number is told when it moves" {
