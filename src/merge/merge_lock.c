@@ -14,6 +14,7 @@
 #include "merge/engine.h"
 #include "stream/cpus.h"
 #include "stream/made.h"
+#include "stream/stream.h"
 #include "stream/tree.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -21,7 +22,6 @@
 #include "weightward/evidence.h"
 
 #define OPEN_DIR "open"
-#define DEFAULT_MEMORY ((uint64_t)256 << 20)
 
 struct ww_merge_locking {
     struct ww_work *work;
@@ -210,7 +210,7 @@ static enum ww_err fill(struct ww_merge_locking *l, struct ww_error *err)
     l->engine = (struct ww_merge_engine){.plan = plan,
                                          .threads = ww_threads_wanted(run),
                                          .memory = run->memory_bytes ? run->memory_bytes
-                                                                     : DEFAULT_MEMORY};
+                                                                     : WW_DEFAULT_MEMORY};
     rc = ww_merge_engine_plan(&l->engine, err);
     if (!rc) {
         rc = ww_whole_run(plan, l->engine.threads, l->engine.memory, &l->engine.wholes,

@@ -15,11 +15,11 @@
 #include "merge/pass.h"
 #include "merge/watch.h"
 #include "stream/cpus.h"
+#include "stream/stream.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 
-#define DEFAULT_MEMORY ((uint64_t)256 << 20)
 #define COPY_STEP ((uint64_t)64 << 10)
 
 static enum ww_err kernel_open(const void *params, uint64_t n_rows, uint64_t row_bytes,
@@ -190,7 +190,7 @@ enum ww_err ww_merge_run(const struct ww_merge_plan *plan,
     struct ww_stream_result digests = {0};
     struct ww_out *folder = NULL;
 
-    e.memory = use.memory_bytes ? use.memory_bytes : DEFAULT_MEMORY;
+    e.memory = use.memory_bytes ? use.memory_bytes : WW_DEFAULT_MEMORY;
     memset(result, 0, sizeof(*result));
     if (out) {
         *out = NULL;

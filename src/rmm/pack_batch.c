@@ -13,13 +13,13 @@
 #include "rmm/dense.h"
 #include "rmm/parent.h"
 #include "stream/cpus.h"
+#include "stream/stream.h"
 #include "stream/tree.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/num.h"
 
-#define DEFAULT_MEMORY ((uint64_t)256 << 20)
 #define JOBS_PER_THREAD 2
 
 struct hand {
@@ -63,7 +63,7 @@ static void batch_release(struct ww_pack_batch *batch)
 enum ww_err ww_pack_crew_new(const struct ww_run_options *run, struct ww_pack_crew **out,
                              struct ww_error *err)
 {
-    const uint64_t memory = run->memory_bytes ? run->memory_bytes : DEFAULT_MEMORY;
+    const uint64_t memory = run->memory_bytes ? run->memory_bytes : WW_DEFAULT_MEMORY;
     struct ww_pack_crew *crew = ww_calloc(1, sizeof(*crew));
     enum ww_err rc = WW_OK;
 

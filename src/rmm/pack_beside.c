@@ -12,6 +12,7 @@
 #include "merge/extract_write.h"
 #include "merge/sum.h"
 #include "stream/cpus.h"
+#include "stream/stream.h"
 #include "stream/tree.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -19,7 +20,6 @@
 #include "util/str.h"
 #include "weightward/package.h"
 
-#define DEFAULT_MEMORY ((uint64_t)256 << 20)
 #define ROOM_BYTES ((uint64_t)28 << 20) /* working memory, a chunk and its prediction */
 
 static bool same_path(const char *a, const char *b)
@@ -389,7 +389,7 @@ enum ww_err ww_pack_beside_new(const char *package, const char *const *sources,
     b->n_sources = n_sources;
     b->n_wanted = ww_min_u64(n_wanted, n_sources);
     b->n_threads = ww_threads_wanted(run);
-    b->memory = run->memory_bytes ? run->memory_bytes : DEFAULT_MEMORY;
+    b->memory = run->memory_bytes ? run->memory_bytes : WW_DEFAULT_MEMORY;
     b->fd = -1;
     b->inverses = ww_calloc(b->n_wanted, sizeof(*b->inverses));
     b->mixes = ww_calloc(b->n_wanted, sizeof(*b->mixes));

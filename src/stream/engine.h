@@ -31,13 +31,7 @@
 #include "stream/stream.h"
 #include "stream/worker.h"
 
-#define WW_MIB ((uint64_t)1 << 20)
 #define WW_MIN_MEMORY (16 * WW_MIB)
-#ifdef __SANITIZE_ADDRESS__ /* a large block costs it more than a small plan does */
-#define WW_DEFAULT_MEMORY (64 * WW_MIB)
-#else
-#define WW_DEFAULT_MEMORY (256 * WW_MIB)
-#endif
 #define WW_READ_STEP (4 * WW_MIB)
 #define WW_WARM_BYTES (48 * WW_MIB) /* and for each worker: */
 #define WW_WARM_EACH (16 * WW_MIB)

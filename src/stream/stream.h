@@ -24,6 +24,14 @@
 #include "weightward/model.h"
 #include "weightward/run.h"
 
+#define WW_MIB ((uint64_t)1 << 20)
+/** Of buffers in all, where run options leave memory_bytes at 0. */
+#ifdef __SANITIZE_ADDRESS__ /* a large block costs it more than a small plan does */
+#define WW_DEFAULT_MEMORY (64 * WW_MIB)
+#else
+#define WW_DEFAULT_MEMORY (256 * WW_MIB)
+#endif
+
 /** Tensors of an input whose roots are wanted, as the file's own model has them. */
 struct ww_input_tree {
     const struct ww_tensor *tensors; /* in offset order, with their place in the file */
