@@ -132,6 +132,18 @@ static enum ww_err add_whole(struct ww_build *build, struct ww_error *err)
     return rc;
 }
 
+static enum ww_err check_count(const struct ww_build_model *m, size_t line,
+                               struct ww_error *err)
+{
+    return m->stacks[0].n_layers <= WW_MOST_LAYERS
+               ? WW_OK
+               : WW_FAIL(err, WW_E_LIMIT,
+                         "line %zu: model '%s' has %llu layers; slices cut models of at "
+                         "most %d",
+                         line, m->text, (unsigned long long)m->stacks[0].n_layers,
+                         WW_MOST_LAYERS);
+}
+
 /* Slices cut one stack of layers; two would have to be cut in step. */
 static enum ww_err check_stacks(const struct ww_build *build,
                                 const struct ww_recipe_slice *slice, struct ww_error *err)
@@ -145,6 +157,10 @@ static enum ww_err check_stacks(const struct ww_build *build,
             "stacks of layers; name a base_model with one, or none",
             slice->line, donor->text, donor->n_stacks);
     }
+    const enum ww_err most = check_count(donor, slice->line, err);
+    if (most) {
+        return most;
+    }
     for (uint32_t i = 0; i < slice->n_inputs; i++) {
         const struct ww_recipe_input *in = &slice->inputs[i];
         const struct ww_build_model *m = &build->models[in->model];
@@ -155,13 +171,9 @@ static enum ww_err check_stacks(const struct ww_build *build,
                 "with one",
                 in->line, m->text, m->n_stacks);
         }
-        if (m->stacks[0].n_layers > WW_MOST_LAYERS) {
-            return WW_FAIL(
-                err, WW_E_LIMIT,
-                "line %zu: model '%s' has %llu layers; slices cut models of at "
-                "most %d",
-                in->line, m->text, (unsigned long long)m->stacks[0].n_layers,
-                WW_MOST_LAYERS);
+        const enum ww_err rc = check_count(m, in->line, err);
+        if (rc) {
+            return rc;
         }
         if (in->end_layer > m->stacks[0].n_layers) {
             return WW_FAIL(err, WW_E_RECIPE,

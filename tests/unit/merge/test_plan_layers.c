@@ -99,6 +99,11 @@ static void slices_of_a_layer_behind_all_limits_are_refused(void **state)
     PM_FAILS(MOVED_LAYERS("0, 2", "1, 3"), WW_E_LIMIT,
              "slices cut models of at most 1024");
     pm_free(pm);
+    pm = pm_new(); /* nor are the kinds of a base_model's so many told apart */
+    ww_fx_add(pm->model[1], "4,4", "model.layers.300000000.mlp.weight");
+    PM_FAILS(MOVED_LAYERS("0, 2", "1, 3") "base_model: m1\n", WW_E_LIMIT,
+             "'m1' has 300000001 layers");
+    pm_free(pm);
 }
 
 int main(void)
