@@ -20,7 +20,7 @@ struct ww_subsets {
     bool told;        /* enough elements were long enough for values to be told apart */
     bool divided;     /* sums are divided by the weights of what was kept */
     double explained; /* of the elements that moved, less what any values would have */
-    bool sure;        /* in cells as well: a little elsewhere three times as many would
+    bool sure;        /* in cells as well: a little elsewhere eight times as many would
                          have none, and as many in each tensor */
     size_t missed;    /* elements that moved and have none */
     double left;      /* what they leave of the squares of how far it moved, tensors by

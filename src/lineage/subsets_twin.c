@@ -2,7 +2,8 @@
 /*
  * Cells are wide: values that lie in them tell little where most values would. How much
  * they tell is tried out, with values a little elsewhere, as those of another training of
- * a source are, and without each of the sources.
+ * a source are, and without each of the sources. A twin that is as near leaves a third to
+ * a fifth of them itself, a sum next to none.
  */
 #include <math.h>
 
@@ -10,7 +11,8 @@
 #include "lineage/subsets_mixture.h"
 
 #define OFF 0.05     /* of the blend's length: how far elsewhere, */
-#define TIMES 3      /* which has to leave so many times the elements without a value, */
+#define CLEAR 8      /* which has to leave so many times the elements without a value */
+#define TIMES 3      /* as a needed source does that is not there, */
 #define SPARED 3     /* of which chance may have spared so many, */
 #define AT_LEAST 0.3 /* in this part of them, where a source may have been dropped */
 #define SOME 0.001   /* of the elements, if so many need the source */
@@ -57,7 +59,8 @@ void ww_mixture_judge(const struct ww_mixture_tries *t, unsigned k,
         part = some ? fmin(part, kept) : part;
     }
     out->missed = t->own;
-    out->sure = part * (double)t->off >= least && !t->elsewhere;
+    out->sure =
+        part * (double)t->off >= CLEAR * (double)(t->own + SPARED) && !t->elsewhere;
 }
 
 static void swap(struct ww_subsets_element *elements, size_t n, double *shares,

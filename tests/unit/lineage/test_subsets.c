@@ -158,6 +158,9 @@ static void cells_hold_sums_of_their_sources_alone(void **state)
         parts = in_cells(shares, mixes[m].k);
         assert_true(parts.told && parts.sure && parts.explained > 0.98);
         assert_true(parts.missed < N / 100);
+        train_on(0, 0.03 * 0.002);
+        parts = in_cells(shares, mixes[m].k);
+        assert_true(parts.explained > WW_LINEAGE_PARTS && !parts.sure);
         train_on(0, 0.15 * 0.002);
         assert_false(in_cells(shares, mixes[m].k).sure);
         hides.hidden = 0.5;
