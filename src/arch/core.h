@@ -31,7 +31,7 @@ void ww_rope_table_free(struct ww_rope_table *table);
 /** Projected queries or keys, biases added, and what they meet before the scores. */
 struct ww_attention_rows {
     double *rows;              /* [n, heads*d], overwritten */
-    const uint64_t *positions; /* [n] */
+    const uint64_t *positions; /* [n]; of keys of another sequence not read */
     size_t n;
     const struct ww_rope_table *rope; /* of these positions; NULL: not turned */
     struct ww_norm_values norm;

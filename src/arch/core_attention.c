@@ -110,19 +110,19 @@ static double score_of(const struct attend *a, size_t i, size_t h, size_t j)
     size_t g = h / (a->n_heads / a->n_groups);
     double s = ww_dot(a->in->q.rows + (i * a->n_heads + h) * a->d,
                       a->in->k.rows + (j * a->n_groups + g) * a->d, a->d);
-    uint64_t k = a->in->k.positions[j];
     if (a->slopes && att->alibi_scaled) {
-        s += ww_core_alibi(att, a->slopes[h], k);
+        s += ww_core_alibi(att, a->slopes[h], a->in->k.positions[j]);
     }
     s *= att->scale;
     if (att->softcap > 0) {
         s = att->softcap * tanh(s / att->softcap);
     }
     if (a->slopes && !att->alibi_scaled) {
-        s += ww_core_alibi(att, a->slopes[h], k);
+        s += ww_core_alibi(att, a->slopes[h], a->in->k.positions[j]);
     }
     if (a->in->relative_bias) {
-        uint64_t bucket = ww_core_relative_bucket(att, a->in->q.positions[i], k);
+        uint64_t bucket =
+            ww_core_relative_bucket(att, a->in->q.positions[i], a->in->k.positions[j]);
         s += a->in->relative_bias[bucket * a->n_heads + h];
     }
     return s;
