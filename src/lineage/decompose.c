@@ -98,12 +98,76 @@ static enum ww_err check_plan(const struct ww_decomposing *d, struct ww_error *e
     return o->plan ? ww_prereg_check(o->plan, o->plan_key, &run, err) : WW_OK;
 }
 
+/* Shares, of the whole, of layers and of heads. */
+static enum ww_err tell_shares(struct ww_decomposing *d, struct ww_error *err)
+{
+    struct ww_decompose_report *report = d->report;
+    enum ww_err rc = ww_decompose_read(d, err);
+
+    if (!rc) {
+        rc = ww_decompose_choose(d, err);
+    }
+    if (!rc) {
+        rc = ww_decompose_read_again(d, err);
+    }
+    if (!rc) {
+        rc = ww_places_find(&d->family, d->options, d->fitted, report, err);
+    }
+    if (!rc) {
+        rc = ww_decompose_fit(d, err);
+    }
+    if (!rc) {
+        rc = ww_decompose_controls(d, err);
+    }
+    if (!rc) {
+        rc = ww_layers_fit(&d->family, d->moments, d->side, report, err);
+    }
+    if (!rc) {
+        rc = ww_attention_tell(&d->family, d->side, d->same, d->options->seed, report,
+                               err);
+    }
+    return rc;
+}
+
+/* The method, and what it says of who is included. */
+static enum ww_err tell_method(struct ww_decomposing *d, struct ww_error *err)
+{
+    struct ww_decompose_report *report = d->report;
+    bool before[WW_LINEAGE_MAX_SOURCES] = {false};
+    double lengths[WW_LINEAGE_MAX_SOURCES];
+    const struct ww_verdict_ask ask = {
+        .family = &d->family,
+        .options = d->options,
+        .fitted = d->fitted,
+        .half = d->half,
+        .over = d->over.n ? &d->over : NULL,
+        .per_tensor = d->varied.varies ? d->varied.tensors : NULL,
+        .lengths = lengths,
+        .scale = d->scale,
+        .side = d->side,
+        .elsewhere = d->elsewhere,
+    };
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < report->n_sources; i++) {
+        before[i] = report->sources[i].included;
+    }
+    ww_fit_lengths(d->whole, lengths);
+    rc = ww_verdict(&ask, report, err);
+    if (!rc) {
+        rc = ww_rank_drop(report, err);
+    }
+    if (!rc) {
+        rc = ww_decompose_replay_without(d, before, err);
+    }
+    return rc;
+}
+
 enum ww_err ww_lineage_decompose(const char *suspect,
                                  const struct ww_decompose_options *options,
                                  struct ww_decompose_report *report, struct ww_error *err)
 {
     struct ww_decomposing d = {.options = options, .report = report};
-    bool before[WW_LINEAGE_MAX_SOURCES] = {false};
     const double start = ww_now();
     enum ww_err rc = WW_OK;
 
@@ -121,28 +185,7 @@ enum ww_err ww_lineage_decompose(const char *suspect,
                           d.family.models[WW_FAMILY_BASE], &report->root, err);
     }
     if (!rc) {
-        rc = ww_decompose_read(&d, err);
-    }
-    if (!rc) {
-        rc = ww_decompose_choose(&d, err);
-    }
-    if (!rc) {
-        rc = ww_decompose_read_again(&d, err);
-    }
-    if (!rc) {
-        rc = ww_places_find(&d.family, options, d.fitted, report, err);
-    }
-    if (!rc) {
-        rc = ww_decompose_fit(&d, err);
-    }
-    if (!rc) {
-        rc = ww_decompose_controls(&d, err);
-    }
-    if (!rc) {
-        rc = ww_layers_fit(&d.family, d.moments, d.side, report, err);
-    }
-    if (!rc) {
-        rc = ww_attention_tell(&d.family, d.side, d.same, options->seed, report, err);
+        rc = tell_shares(&d, err);
     }
     if (!rc) {
         rc = ww_decompose_replay(&d, err);
@@ -151,28 +194,7 @@ enum ww_err ww_lineage_decompose(const char *suspect,
         rc = ww_family_unchanged(&d.family, err);
     }
     if (!rc) {
-        double lengths[WW_LINEAGE_MAX_SOURCES];
-        for (size_t i = 0; i < report->n_sources; i++) {
-            before[i] = report->sources[i].included;
-        }
-        ww_fit_lengths(d.whole, lengths);
-        const struct ww_verdict_ask ask = {&d.family,
-                                           options,
-                                           d.fitted,
-                                           d.half,
-                                           d.over.n ? &d.over : NULL,
-                                           d.varied.varies ? d.varied.tensors : NULL,
-                                           lengths,
-                                           d.scale,
-                                           d.side,
-                                           d.elsewhere};
-        rc = ww_verdict(&ask, report, err);
-    }
-    if (!rc) {
-        rc = ww_rank_drop(report, err);
-    }
-    if (!rc) {
-        rc = ww_decompose_replay_without(&d, before, err);
+        rc = tell_method(&d, err);
     }
     if (!rc) {
         rc = ww_decompose_tell_rest(&d, err);
