@@ -46,6 +46,7 @@ static uint64_t say_item(const struct ww_jnode *item, uint64_t layer)
         return number_of(text, strlen(text));
     }
     if (ww_jdouble(item, &number)) {
+        number += 0.0; /* -0 and 0 are equal, and have other bits */
         return number_of(&number, sizeof(number));
     }
     return ww_jbool(item, &flag) ? 1 + (uint64_t)flag : number_of(&layer, sizeof(layer));
