@@ -220,6 +220,14 @@ struct ww_build_slot {
 };
 enum ww_err ww_build_add(struct ww_build *build, const struct ww_build_slot *slot,
                          struct ww_error *err) WW_MUST_USE;
+/** Make t a copy of one source, whatever the method is. */
+enum ww_err ww_build_copy(struct ww_build *build, struct ww_merge_tensor *t,
+                          struct ww_merge_source *source,
+                          struct ww_error *err) WW_MUST_USE;
+/** The same for a tensor of one element, sources filled, that is infinite in a model: a
+ *  limit. WW_E_NONFINITE where models have different ones. */
+enum ww_err ww_build_limit(struct ww_build *build, const struct ww_build_slot *slot,
+                           struct ww_merge_tensor *t, struct ww_error *err) WW_MUST_USE;
 
 /** The tensor that the slot names, with what each seat has under that name. */
 enum ww_err ww_build_add_named(struct ww_build *build, struct ww_build_slot *slot,
@@ -269,6 +277,13 @@ enum ww_err ww_build_kinds(struct ww_build *build, struct ww_error *err) WW_MUST
 enum ww_err ww_build_stacked(struct ww_build *build, const struct ww_buf *config,
                              struct ww_error *err) WW_MUST_USE;
 
+/** Largest file that goes along beside the weights. */
+#define WW_BUILD_MAX_SIDE ((size_t)256 << 20)
+bool ww_build_has_side(const struct ww_model *model, const char *path);
+/** What lies in the folders that modules.json of the model names. Weights there that not
+ *  all models have alike: WW_E_UNSUPPORTED; with allow_mixed a warning. */
+enum ww_err ww_build_modules_json(struct ww_build *build, const struct ww_model *from,
+                                  struct ww_error *err) WW_MUST_USE;
 /** config.json, tokenizer, README.md and the recipe behind the weight files. */
 enum ww_err ww_build_sides(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
 /** Append a small file to the plan; bytes belong to the pool. */

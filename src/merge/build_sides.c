@@ -20,9 +20,9 @@
 #define TOKENIZER "tokenizer.json"
 #define TOKENIZER_CONFIG "tokenizer_config.json"
 #define TEMPLATE "chat_template.jinja"
-#define MAX_SIDE_BYTES ((size_t)256 << 20)
 
-/* Copied from the donor when it has them; a '/' at the end takes all below. */
+/* Copied from the donor when it has them; a '/' at the end takes all below, but for
+ * weights. What lies in the folders of modules.json is build_modules_json.c's. */
 static const char *const carried[] = {"generation_config.json",
                                       "tokenizer.json",
                                       "tokenizer_config.json",
@@ -47,7 +47,6 @@ static const char *const carried[] = {"generation_config.json",
                                       "modules.json",
                                       "sentence_bert_config.json",
                                       "config_sentence_transformers.json",
-                                      "1_Pooling/",
                                       "LICENSE",
                                       "LICENSE.txt",
                                       "LICENSE.md",
@@ -185,8 +184,8 @@ static enum ww_err add_config(struct ww_build *build, struct ww_error *err)
                              "'%s' has no config.json, so the output has none",
                              build->models[build->donor].text);
     }
-    ww_buf_init(&text, MAX_SIDE_BYTES);
-    ww_buf_init(&out, MAX_SIDE_BYTES);
+    ww_buf_init(&text, WW_BUILD_MAX_SIDE);
+    ww_buf_init(&out, WW_BUILD_MAX_SIDE);
     rc = ww_file_read_at(donor->dirfd, CONFIG, WW_LINKS_HUB, &text, err);
     if (!rc) {
         rc = edit_config(build, donor->config, &text, &out, err);
@@ -203,7 +202,7 @@ static enum ww_err add_config(struct ww_build *build, struct ww_error *err)
     return rc;
 }
 
-static bool has_side(const struct ww_model *model, const char *path)
+bool ww_build_has_side(const struct ww_model *model, const char *path)
 {
     for (uint32_t i = 0; i < model->n_side; i++) {
         if (strcmp(model->side[i].path, path) == 0) {
@@ -241,10 +240,10 @@ static enum ww_err read_template(const struct ww_model *model, struct ww_buf *bu
     enum ww_err rc = WW_OK;
 
     ww_buf_clear(buf);
-    if (has_side(model, TEMPLATE)) {
+    if (ww_build_has_side(model, TEMPLATE)) {
         return ww_file_read_at(model->dirfd, TEMPLATE, WW_LINKS_HUB, buf, err);
     }
-    if (!has_side(model, TOKENIZER_CONFIG)) {
+    if (!ww_build_has_side(model, TOKENIZER_CONFIG)) {
         return WW_OK;
     }
     rc = ww_file_read_at(model->dirfd, TOKENIZER_CONFIG, WW_LINKS_HUB, buf, err);
@@ -274,7 +273,7 @@ static enum ww_err most_common(struct ww_build *build, const char **out,
     enum ww_err rc = texts ? WW_OK : ww_build_no_memory(err);
 
     *out = NULL;
-    ww_buf_init(&buf, MAX_SIDE_BYTES);
+    ww_buf_init(&buf, WW_BUILD_MAX_SIDE);
     for (uint32_t i = 0; i < n && !rc; i++) {
         rc = read_template(build->models[i].model, &buf, err);
         if (!rc && buf.len > 0) {
@@ -340,8 +339,8 @@ static enum ww_err copy_side(struct ww_build *build, const struct ww_model *from
         return ww_build_add_file(build, path, build->tokenizer_json,
                                  build->tokenizer_json_len, err);
     }
-    ww_buf_init(&text, MAX_SIDE_BYTES);
-    ww_buf_init(&out, MAX_SIDE_BYTES);
+    ww_buf_init(&text, WW_BUILD_MAX_SIDE);
+    ww_buf_init(&out, WW_BUILD_MAX_SIDE);
     rc = ww_file_read_at(from->dirfd, path, WW_LINKS_HUB, &text, err);
     if (!rc && new_template && strcmp(path, TOKENIZER_CONFIG) == 0) {
         rc = drop_template(&text, &out, err);
@@ -395,6 +394,9 @@ enum ww_err ww_build_sides(struct ww_build *build, struct ww_error *err)
             !(template && strcmp(path, TEMPLATE) == 0)) {
             rc = copy_side(build, from, path, template != NULL, err);
         }
+    }
+    if (!rc) {
+        rc = ww_build_modules_json(build, from, err);
     }
     if (!rc && template) {
         rc = ww_build_add_file(build, TEMPLATE, template, strlen(template), err);

@@ -355,28 +355,6 @@ static enum ww_err fill_sources(struct ww_build *build, const struct ww_build_sl
     return rc;
 }
 
-/* A slice of the base alone: its tensors are copied. */
-static enum ww_err copy_base(struct ww_build *build, struct ww_merge_tensor *t,
-                             struct ww_error *err)
-{
-    double *params = NULL;
-
-    t->method = ww_method_find("passthrough");
-    params = ww_pool_calloc(build->pool, t->method->n_params, sizeof(*params));
-    if (!params) {
-        return ww_build_no_memory(err);
-    }
-    for (size_t p = 0; p < t->method->n_params; p++) {
-        params[p] = t->method->params[p].fallback;
-    }
-    t->sources = t->base;
-    t->sources->params = params;
-    t->n_sources = 1;
-    t->base = NULL;
-    t->params = params;
-    return WW_OK;
-}
-
 static enum ww_err append(struct ww_build *build, const struct ww_merge_tensor *t,
                           const struct ww_build_slot *slot, struct ww_error *err)
 {
@@ -434,7 +412,9 @@ enum ww_err ww_build_add(struct ww_build *build, const struct ww_build_slot *slo
         rc = read_params(build, slot, NULL, &t.params, err);
     }
     if (!rc && slot->n_seats == 1 && t.base && t.method->base_alone) {
-        rc = copy_base(build, &t, err);
+        rc = ww_build_copy(build, &t, t.base, err); /* a slice of the base alone */
+    } else if (!rc && shape->n_elements == 1 && ww_dtype_is_plain_float(common)) {
+        rc = ww_build_limit(build, slot, &t, err);
     }
     return rc ? rc : append(build, &t, slot, err);
 }

@@ -42,15 +42,18 @@ static enum ww_err refuse(const struct ww_merge_tensor *t, const char *why,
 }
 
 /* *asked: the first source of every tensor is an earlier merge, and no other is. */
-static enum ww_err find(const struct ww_merge_plan *plan, uint32_t param, uint32_t weight,
-                        const struct ww_merge_tensor **asked, struct ww_error *err)
+static enum ww_err find(const struct ww_merge_plan *plan, const struct ww_method *method,
+                        uint32_t param, const struct ww_merge_tensor **asked,
+                        struct ww_error *err)
 {
+    const uint32_t weight = ww_method_param(method, "weight");
     const struct ww_merge_tensor *lead = NULL;
 
     *asked = NULL;
     for (uint32_t i = 0; i < plan->n_tensors; i++) {
         const struct ww_merge_tensor *t = &plan->tensors[i];
-        if (!ww_dtype_is_plain_float(t->dtype) || t->n_sources == 0) {
+        if (t->method != method || !ww_dtype_is_plain_float(t->dtype) ||
+            t->n_sources == 0) {
             continue;
         }
         const bool first = t->sources[0].params[param] != 0;
@@ -151,7 +154,7 @@ enum ww_err ww_build_earlier(struct ww_build *build, struct ww_error *err)
     if (param == WW_NONE) {
         return WW_OK;
     }
-    rc = find(build->plan, param, ww_method_param(method, "weight"), &lead, err);
+    rc = find(build->plan, method, param, &lead, err);
     if (rc || !lead) {
         return rc;
     }

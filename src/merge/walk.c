@@ -122,11 +122,28 @@ static enum ww_err check_held(const struct ww_merge_item *item, uint32_t i,
                          item->job.plan->inputs[s->input].name, ww_dtype_name(compute));
 }
 
+/* An infinite number that stands alone and is copied (build_copied.c). */
+static bool is_limit(const struct ww_merge_item *item, enum ww_dtype dtype,
+                     const uint8_t *bytes)
+{
+    const struct ww_method_ops *ops = item->job.ops;
+    double x = 0;
+
+    if (item->job.n != 1 || !ops->copies || !ops->copies(&item->job)) {
+        return false;
+    }
+    ww_to_double(dtype, bytes, &x, 1);
+    return isinf(x);
+}
+
 static enum ww_err check_finite(const struct ww_merge_item *item, uint32_t i,
                                 const uint8_t *bytes, uint64_t n, struct ww_error *err)
 {
     const struct ww_merge_source *s = item->in[i];
     uint64_t bad = ww_count_nonfinite(s->dtype, bytes, n);
+    if (bad && is_limit(item, s->dtype, bytes)) {
+        return WW_OK;
+    }
     if (bad) {
         return WW_FAIL(err, WW_E_NONFINITE,
                        "tensor '%.200s': %" PRIu64 " values of '%.200s' are NaN or "
@@ -266,7 +283,7 @@ static enum ww_err check_result(const struct ww_merge_item *item, const uint8_t 
 {
     const enum ww_dtype dtype = item->job.tensor->dtype;
 
-    return ww_count_nonfinite(dtype, out, n) == 0
+    return ww_count_nonfinite(dtype, out, n) == 0 || is_limit(item, dtype, out)
                ? WW_OK
                : WW_FAIL(err, WW_E_NONFINITE,
                          "tensor '%.200s': the result is NaN or infinite in %s; use "

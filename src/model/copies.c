@@ -121,8 +121,10 @@ bool ww_copies_is_adapter(const struct ww_entry *entry)
 enum twin { TWIN_NO, TWIN_LAYOUT, TWIN_TENSORS, TWIN_UNREADABLE };
 
 static const char *const twin_texts[] = {
-    [TWIN_NO] = "safetensors file '%s' in a subfolder is no part of the model's weights: "
-                "a lock leaves it as it is, a merge leaves it out",
+    [TWIN_NO] =
+        "safetensors file '%s' in a subfolder is no part of the model's weights: "
+        "a lock leaves it as it is, a merge leaves it out unless modules.json names "
+        "its folder",
     [TWIN_LAYOUT] =
         "safetensors file '%s' beside the weights is no part of the model and "
         "may be a second copy; move it out of the folder",

@@ -57,7 +57,7 @@ def fine_tune(base, out, seed):
     path = os.path.join(out, "model.safetensors")
     weights, g = load_file(path), torch.Generator().manual_seed(seed)
     for n, t in sorted(weights.items()):
-        if t.is_floating_point() and not n.endswith(("inv_freq", "masked_bias")):
+        if t.is_floating_point() and not n.endswith(("inv_freq", "masked_bias")) and not torch.isinf(t).any():
             size = 0.1 * t.double().std() if t.numel() > 1 else t.double().abs()[()] * 0.1
             weights[n] = (t + size * torch.randn(t.shape, generator=g)).to(t.dtype).contiguous()
     save_file(weights, path, metadata={"format": "pt"})
@@ -118,7 +118,7 @@ def far(got, want):
     for n, w in want.items():
         if got[n].shape != w.shape:
             return float("inf"), n
-        if w.is_floating_point() and w.numel():
+        if w.is_floating_point() and w.numel() and not torch.isinf(w).any():
             off = ((got[n].double() - w.double()).abs().max() / (w.double().abs().max() + 1e-300)).item()
             worst = max(worst, (off, n)) if off == off else (float("inf"), n)
         elif not torch.equal(got[n], w):
@@ -128,7 +128,8 @@ def far(got, want):
 
 def floats(rule):
     def merged(tensors):
-        return rule(*[t.double() for t in tensors]) if tensors[0].is_floating_point() else tensors[0]
+        copied = not tensors[0].is_floating_point() or torch.isinf(tensors[0]).any()      # limits that numbers are clipped to
+        return tensors[0] if copied else rule(*[t.double() for t in tensors])
     return merged
 
 

@@ -224,6 +224,37 @@ static void what_overflows_is_refused_whatever_is_selected(void **state)
     }
 }
 
+/* An infinite number that stands alone is copied; nothing else that is not finite is. */
+static void only_a_limit_may_be_infinite(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t columns;
+        float number;
+        double scale;
+        enum ww_err want;
+    } limits[] = {{1, INFINITY, 1, WW_OK},
+                  {1, -INFINITY, 1, WW_OK},
+                  {1, NAN, 1, WW_E_NONFINITE},
+                  {1, INFINITY, 2, WW_E_NONFINITE},
+                  {2, INFINITY, 1, WW_E_NONFINITE}};
+    for (size_t i = 0; i < WW_LEN(limits); i++) {
+        struct ww_error err = {0};
+        struct mx *m = mx_new(6);
+        uint32_t t = mx_tensor(m, "clip.input_max", WW_DTYPE_F32, 1, limits[i].columns, 0,
+                               1, "passthrough");
+        mx_set_source(m, t, 0, "scale", limits[i].scale);
+        assert_int_equal(pwrite(m->inputs[0].fd, &limits[i].number, 4,
+                                (off_t)m->more[t].sources[0].offset),
+                         4);
+        assert_int_equal(mx_run(m, &err), limits[i].want);
+        if (!limits[i].want) {
+            mx_same(m, t, (const double[1]){limits[i].number});
+        }
+        mx_free(m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +265,7 @@ int main(void)
         cmocka_unit_test(statistics_count_as_they_are_stored),
         cmocka_unit_test(not_finite_is_refused_by_passes_too),
         cmocka_unit_test(what_overflows_is_refused_whatever_is_selected),
+        cmocka_unit_test(only_a_limit_may_be_infinite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
