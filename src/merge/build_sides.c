@@ -54,8 +54,11 @@ static const char *const carried[] = {"generation_config.json",
                                       "NOTICE.txt",
                                       "USE_POLICY.md"};
 
-static bool is_carried(const char *path)
+static bool is_carried(const struct ww_model *from, const char *path)
 {
+    if (strcmp(path, "params.json") == 0) { /* config.json of Mistral's own layout */
+        return from->n_files > 0 && ww_str_starts(from->files[0].name, "consolidated");
+    }
     for (size_t i = 0; i < WW_LEN(carried); i++) {
         if (strcmp(path, carried[i]) == 0 ||
             (ww_str_ends(carried[i], "/") && ww_str_starts(path, carried[i]) &&
@@ -390,7 +393,7 @@ enum ww_err ww_build_sides(struct ww_build *build, struct ww_error *err)
     }
     for (uint32_t i = 0; i < from->n_side && !rc; i++) {
         const char *path = from->side[i].path;
-        if (is_carried(path) && !is_stale(build, path) &&
+        if (is_carried(from, path) && !is_stale(build, path) &&
             !(template && strcmp(path, TEMPLATE) == 0)) {
             rc = copy_side(build, from, path, template != NULL, err);
         }

@@ -126,10 +126,11 @@ void ww_work_close(struct ww_work *work)
     memset(work, 0, sizeof(*work));
 }
 
-static bool is_folder(const char *path)
+/* 0: there is nothing. */
+static mode_t kind_of(const char *path)
 {
     struct stat st;
-    return path && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    return path && stat(path, &st) == 0 ? st.st_mode & S_IFMT : 0;
 }
 
 #define MOST_PLACES 3
@@ -187,8 +188,14 @@ enum ww_err ww_work_find_folder(struct ww_work *work, const struct ww_recipe_mod
 
     for (size_t i = 0; i < n; i++) {
         *out = places[i];
-        if (is_folder(*out)) {
+        if (kind_of(*out) == S_IFDIR) {
             return WW_OK;
+        }
+        if (kind_of(*out) != 0) {
+            return WW_FAIL(err, WW_E_NOTFOUND,
+                           "line %zu: %s '%s' is a file; name the folder that it is in, "
+                           "whose other files are needed too",
+                           m->line, what, path);
         }
     }
     if (rc) {
@@ -223,7 +230,7 @@ static enum ww_err find_model(struct ww_work *work, const struct ww_recipe_model
     if (!*out) {
         return WW_FAIL_MEMORY(err, "a merge");
     }
-    return is_folder(*out)
+    return kind_of(*out) == S_IFDIR
                ? WW_OK
                : WW_FAIL(err, WW_E_NOTFOUND, "line %zu: the result of '%s' is not there",
                          m->line, m->path);

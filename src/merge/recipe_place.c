@@ -42,6 +42,9 @@ static const struct {
      false},
     {"experts", "is of a recipe for mergekit-moe; experts are not made of models here",
      false},
+    {"genome", "is of a recipe for mergekit-evolve; give the recipe that it found",
+     false},
+    {"layer_slices", "is of a recipe for bakllama; here they are slices", false},
 };
 
 static enum ww_err warn(struct ww_recipe *recipe, const struct ww_ynode *node,

@@ -127,7 +127,7 @@ static const char *const twin_texts[] = {
         "its folder",
     [TWIN_LAYOUT] =
         "safetensors file '%s' beside the weights is no part of the model and "
-        "may be a second copy; move it out of the folder",
+        "may be a second copy, which a merge leaves out; move it out of the folder",
     [TWIN_TENSORS] = "safetensors file '%s' holds tensors of the model once more; move "
                      "it out of the folder",
     [TWIN_UNREADABLE] =

@@ -216,12 +216,32 @@ YML
     refused 4 "for intermediate results cannot be made" "$WW" merge graph.yml out2
 }
 
+@test "of Mistral's own layout params.json goes along, and of a second copy nothing" {
+    make_family
+    for m in expert-rev expert-caesar; do
+        cp -r $m own-$m && cd own-$m && rm config.json
+        mv model.safetensors consolidated.safetensors && echo '{"dim": 128}' >params.json && cd ..
+        cp own-$m/consolidated.safetensors own-$m/params.json $m
+    done
+    sed '/^base/d; s/task_arithmetic/linear/' recipe.yml >both.yml
+    sed 's/: expert/: own-expert/' both.yml >own.yml
+    "$WW" merge own.yml own -q
+    cmp own-expert-rev/params.json own/params.json
+    "$WW" merge both.yml both 2>said
+    grep "'consolidated.safetensors' .* which a merge leaves out" said
+    [ ! -e both/params.json ]
+    [ ! -e both/consolidated.safetensors ]
+    cmp both/model.safetensors own/consolidated.safetensors
+}
+
 @test "what cannot be merged is refused in one sentence and writes nothing" {
     make_family
     sed 's/merge_method: .*/merge_method: task_aritmetic/' recipe.yml >bad.yml
     refused 6 "is 'task_arithmetic' meant" "$WW" merge bad.yml out
     sed 's/expert-rev/nowhere/' recipe.yml >bad.yml
     refused 4 "model 'nowhere' is no folder" "$WW" merge bad.yml out
+    sed 's/nowhere/base\/model.safetensors/' bad.yml >file.yml
+    refused 4 "model 'base/model.safetensors' is a file; name the folder" "$WW" merge file.yml out
     sed 's/0.5}/high}/' recipe.yml >bad.yml
     refused 3 "weight is 'high', a number is expected" "$WW" merge bad.yml out
     printf 'a: [1\n' >bad.yml

@@ -125,6 +125,7 @@ static void keys_in_a_wrong_place_are_refused_with_the_right_one(void **state)
     refused(HEAD TWO "parameters: {dtype: float32}\n", WW_E_RECIPE,
             "dtype is one for the whole recipe");
     refused("gate_mode: hidden\nexperts: []\n", WW_E_RECIPE, "mergekit-moe");
+    refused("genome: {models: [a]}\n", WW_E_RECIPE, "mergekit-evolve");
     refused("merge_method: dare\n" TWO, WW_E_RULE,
             "is 'dare_linear' or 'dare_ties' meant?");
     refused(HEAD TWO "tokenizer_source: model:b\n", WW_E_RECIPE, "write 'b'");
