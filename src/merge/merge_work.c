@@ -191,7 +191,9 @@ enum ww_err ww_work_find_folder(struct ww_work *work, const struct ww_recipe_mod
         if (kind_of(*out) == S_IFDIR) {
             return WW_OK;
         }
-        if (kind_of(*out) != 0) {
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (kind_of(places[i]) != 0) {
             return WW_FAIL(err, WW_E_NOTFOUND,
                            "line %zu: %s '%s' is a file; name the folder that it is in, "
                            "whose other files are needed too",

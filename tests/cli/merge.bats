@@ -242,6 +242,9 @@ YML
     refused 4 "model 'nowhere' is no folder" "$WW" merge bad.yml out
     sed 's/nowhere/base\/model.safetensors/' bad.yml >file.yml
     refused 4 "model 'base/model.safetensors' is a file; name the folder" "$WW" merge file.yml out
+    mkdir here
+    touch here/base # hides no folder beside the recipe
+    (cd here && "$WW" merge --dry-run ../recipe.yml -q >plan)
     sed 's/0.5}/high}/' recipe.yml >bad.yml
     refused 3 "weight is 'high', a number is expected" "$WW" merge bad.yml out
     printf 'a: [1\n' >bad.yml
