@@ -18,6 +18,7 @@
 #define LIKE 0.5       /* least cosine of a row with the base's */
 #define BETTER 0.5     /* of the squared distance from the base may be left */
 #define NEAR 0.5       /* of the base's squared length, the same */
+#define INVERSE 0.5    /* of what lengths say on both sides may be left in the products */
 #define SHARE_ROWS 512 /* neurons that tell the shares */
 #define TURNS 12
 
@@ -251,6 +252,27 @@ static double norm_of(const struct side *side, size_t n)
     return sum;
 }
 
+/* Are neurons longer in front by what they are shorter behind? What was added to short
+ * rows changes one side alone. */
+static bool are_inverse(const struct fit *f)
+{
+    double both = 0;
+    double each = 0;
+
+    for (size_t i = 0; i < f->mlp->n; i++) {
+        double by[2] = {0};
+        for (int s = 0; s < 2; s++) {
+            const struct side *side = &f->sides[s];
+            by[s] = side->dots[i] != 0 && side->base[i] > 0
+                        ? log(fabs(side->dots[i]) / side->base[i])
+                        : 0;
+        }
+        both += (by[0] + by[1]) * (by[0] + by[1]);
+        each += by[0] * by[0] + by[1] * by[1];
+    }
+    return both < INVERSE * each;
+}
+
 /* Factors, where they explain how the layer differs from the base. */
 static bool solve(struct fit *f)
 {
@@ -261,7 +283,7 @@ static bool solve(struct fit *f)
     f->even = up > 0 && down > 0 ? up / down : 0;
     solve_factors(f);
     left = distance(f, true);
-    if (!(f->even > 0) || !(left < BETTER * distance(f, false)) ||
+    if (!(f->even > 0) || !are_inverse(f) || !(left < BETTER * distance(f, false)) ||
         !(left < NEAR * 2 * up)) {
         return false;
     }

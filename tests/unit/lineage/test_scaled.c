@@ -39,9 +39,20 @@ static void store(struct family *f, unsigned m)
     f->models[m] = stored_model(header, f->of[m], sizeof(f->of[m]), &f->folders[m]);
 }
 
+enum kind { RELATIVE, STRANGER, SPOILT };
+
+/* A lock makes some neurons short on one side, and what is added to that side afterwards
+ * is longer than they are. */
+static float added(enum kind kind, size_t neuron, bool up, uint64_t *seed)
+{
+    const float longer = neuron % 32 == (up ? 1 : 17) ? 8 : up && neuron % 2 ? 0.6F : 0;
+
+    return kind == SPOILT ? longer * draw(seed) : 0;
+}
+
 /* spread: of the logarithms of factors. Part of what the source moved lies along the
  * factors. */
-static void make(struct family *f, float spread, bool relative)
+static void make(struct family *f, float spread, enum kind kind)
 {
     uint64_t seed = 5;
 
@@ -54,7 +65,8 @@ static void make(struct family *f, float spread, bool relative)
         const float base = draw(&seed);
         const float along = neuron % 3 ? 0.0F : up ? 0.05F : -0.05F;
         const float moved = 0.1F * draw(&seed) + along * base;
-        const float sum = relative ? base + SHARE * moved : draw(&seed);
+        const float merged = base + SHARE * moved + added(kind, neuron, up, &seed);
+        const float sum = kind == STRANGER ? draw(&seed) : merged;
         f->of[1][e] = base;
         f->of[2][e] = base + moved;
         f->of[0][e] = up ? sum / f->factor[neuron] : sum * f->factor[neuron];
@@ -65,13 +77,13 @@ static void make(struct family *f, float spread, bool relative)
 }
 
 /* The layer with the factors that were found. */
-static struct ww_scaled_mlp solve(struct family *f, float spread, bool relative)
+static struct ww_scaled_mlp solve(struct family *f, float spread, enum kind kind)
 {
     struct ww_error err = {0};
     struct ww_scaled_mlp mlp = {
         .bias = WW_NONE, .n = NEURONS, .width = WIDTH, .height = WIDTH};
 
-    make(f, spread, relative);
+    make(f, spread, kind);
     const struct ww_disguise suspect = {.model = f->models[0]};
     const struct ww_scaled_family family = {&suspect, f->models, 3};
     mlp.up = ww_model_find(f->models[0], "up");
@@ -87,7 +99,7 @@ static struct ww_scaled_mlp solve(struct family *f, float spread, bool relative)
 static void factors_are_those_of_the_sum(void **state)
 {
     struct family *f = test_calloc(1, sizeof(*f));
-    struct ww_scaled_mlp mlp = solve(f, 2, true);
+    struct ww_scaled_mlp mlp = solve(f, 2, RELATIVE);
     (void)state;
 
     assert_non_null(mlp.factors);
@@ -103,8 +115,9 @@ static void others_have_none(void **state)
     struct family *f = test_calloc(1, sizeof(*f));
     (void)state;
 
-    assert_null(solve(f, 0, true).factors);
-    assert_null(solve(f, 2, false).factors);
+    assert_null(solve(f, 0, RELATIVE).factors);
+    assert_null(solve(f, 2, STRANGER).factors);
+    assert_null(solve(f, 0, SPOILT).factors);
     test_free(f);
 }
 
