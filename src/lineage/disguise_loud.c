@@ -96,7 +96,8 @@ static enum ww_err read_loud(void *payload, uint32_t tensor, uint64_t first, siz
             : ww_elements_double(&l->factors, tensor, first, n, bytes, out->second, err);
     for (size_t e = 0; e < n && !rc; e++) {
         const double step = l->tensors[tensor].step * fabs(out->second[e]);
-        out->second[e] = step > l->tensors[tensor].most ? WW_STEP_LOST : step;
+        const bool pruned = out->first[e] == 0;
+        out->second[e] = pruned || step > l->tensors[tensor].most ? WW_STEP_LOST : step;
     }
     ww_free(bytes);
     return rc;
@@ -155,7 +156,8 @@ static enum ww_err look_at(const struct loud *l, uint32_t t, const struct ww_mod
         for (size_t e = 0; e < n && !rc; e++) {
             const double away = look->suspect[e] - look->base[e];
             const int class = ilogb(look->factors[e]) + CLASSES / 2;
-            if (class >= 0 && class < CLASSES) {
+            /* What was pruned lies far from the base whatever its factor. */
+            if (class >= 0 && class < CLASSES && look->suspect[e] != 0) {
                 add(&look->classes[class],
                     &(struct sums){1, away * away, look->factors[e] * look->factors[e]});
             }

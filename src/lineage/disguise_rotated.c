@@ -192,7 +192,7 @@ static void square_steps(const double *rows, double *steps, size_t n, enum ww_dt
 {
     for (size_t i = 0; i < n; i++) {
         const double step =
-            steps[i] > 0 ? steps[i] : ldexp(1, ww_moments_step(rows[i], dtype));
+            steps[i] != 0 ? steps[i] : ldexp(1, ww_moments_step(rows[i], dtype));
         steps[i] = step * step;
     }
 }
@@ -207,10 +207,14 @@ static enum ww_err read_rows(const struct rotated *r, const struct turned *t,
     double across[2][WW_ROTATED_ROWS];
     enum ww_err rc = WW_OK;
 
-    if (!r->inner.read || r->below.floats) { /* or no steps are known below the lock */
+    if (!r->inner.read || r->below.floats) {
         memset(steps, 0, n * width * sizeof(*steps));
-        return ww_rotated_read(r->model, t->of, &t->rows, piece, room->bytes, room->rows,
-                               err);
+        rc = r->inner.read ? ww_rotated_read(&r->below.steps.model, t->of, &t->rows,
+                                             piece, room->bytes, steps, err)
+                           : WW_OK;
+        return rc ? rc
+                  : ww_rotated_read(r->model, t->of, &t->rows, piece, room->bytes,
+                                    room->rows, err);
     }
     if (t->rows.inner == 1) {
         return ww_disguise_values(&r->inner, t->of, piece->at, n * width, room->rows,
@@ -336,6 +340,24 @@ static enum ww_err read_back(void *payload, uint32_t tensor, uint64_t at, void *
     return floats->read(floats->payload, tensor, at, out, n, err);
 }
 
+/* Bytes of the steps of a tensor as it is stored: whole elements. */
+static enum ww_err read_steps(void *payload, uint32_t tensor, uint64_t at, void *out,
+                              size_t n, struct ww_error *err)
+{
+    const struct rotated *r = payload;
+    const size_t all = n / sizeof(float);
+    double *pairs = ww_calloc(2 * all + 1, sizeof(*pairs));
+    enum ww_err rc = pairs ? ww_disguise_values(&r->inner, tensor, at / sizeof(float),
+                                                all, pairs, pairs + all, err)
+                           : WW_FAIL_MEMORY(err, "a rotated suspect");
+
+    if (!rc) {
+        ww_from_double(WW_DTYPE_F32, pairs + all, out, all);
+    }
+    ww_free(pairs);
+    return rc;
+}
+
 /* By the base's rotation, which the tables tell whatever became of heads and neurons. */
 static enum ww_err look_below(struct rotated *r, struct ww_model *const *models,
                               unsigned n, bool *related, struct ww_error *err)
@@ -351,7 +373,9 @@ static enum ww_err look_below(struct rotated *r, struct ww_model *const *models,
     if (!rc && r->below.floats) {
         memcpy(unlocked, models, n * sizeof(*unlocked));
         unlocked[WW_FAMILY_SUSPECT] = r->model = r->below.floats->model;
-        rc = ww_rotated_fit(unlocked, n, &r->depths, &r->rotation, related, err);
+        rc = r->inner.read ? ww_locked_turn_steps(read_steps, r, &r->below, err) : WW_OK;
+        rc =
+            rc ? rc : ww_rotated_fit(unlocked, n, &r->depths, &r->rotation, related, err);
     }
     r->n = 0;
     ww_free(shown);

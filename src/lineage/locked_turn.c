@@ -5,6 +5,7 @@
 
 void ww_locked_turn_release(struct ww_locked_turn *turn)
 {
+    ww_attack_view_free(turn->steps.view);
     ww_attack_view_free(turn->view);
     ww_disguise_leave(&turn->lock);
     ww_folded_free(turn->floats);
@@ -51,6 +52,24 @@ enum ww_err ww_locked_turn_find(const struct ww_model *suspect,
     }
     if (rc || !took) {
         ww_locked_turn_release(out);
+    }
+    return rc;
+}
+
+enum ww_err ww_locked_turn_steps(ww_unwritten_fn read, void *payload,
+                                 struct ww_locked_turn *out, struct ww_error *err)
+{
+    struct ww_locked_steps *steps = &out->steps;
+    const struct ww_reader *const rotated[] = {&steps->rotated.reader};
+    enum ww_err rc = WW_OK;
+
+    ww_unwritten_beside(out->floats->model, read, payload, &steps->rotated);
+    rc = ww_attack_view_beside(out->lock.payload, rotated, &steps->view, err);
+    if (!rc) {
+        steps->model = *out->floats->model;
+        steps->file = steps->model.files[0];
+        steps->file.reader = ww_attack_view_reader(steps->view, 0);
+        steps->model.files = &steps->file;
     }
     return rc;
 }

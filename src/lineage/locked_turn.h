@@ -16,6 +16,12 @@ struct ww_locked_turn {
                                  in F32; NULL: no lock was found */
     struct ww_disguise lock;
     struct ww_attack_view *view;
+    struct ww_locked_steps {
+        struct ww_unwritten rotated;
+        struct ww_attack_view *view;
+        struct ww_weight_file file;
+        struct ww_model model; /* without a file until ww_locked_turn_steps */
+    } steps;
 };
 
 /** back gives bytes of the suspect's tensors in F32, turned back; it is called while this
@@ -31,6 +37,12 @@ enum ww_err ww_locked_turn_depths(const struct ww_model *suspect,
                                   void *payload, struct ww_locked_turn *scratch,
                                   struct ww_depths *out,
                                   struct ww_error *err) WW_MUST_USE;
+/** Of a lock that was found: out->steps.model is the size of something that lies in the
+ *  suspect's layout, steps of its rounding, with the lock undone; signs say nothing. read
+ *  gives F32, and is called until the release. */
+enum ww_err ww_locked_turn_steps(ww_unwritten_fn read, void *payload,
+                                 struct ww_locked_turn *out,
+                                 struct ww_error *err) WW_MUST_USE;
 void ww_locked_turn_release(struct ww_locked_turn *turn);
 
 #endif

@@ -21,6 +21,7 @@
 #define ROWS_OF 64      /* rows that are looked at, in widths of the stream */
 #define RIDGE 1e-9      /* of the mean square, so that models alike have shares too */
 #define LEAST_GAIN 1e-4 /* of the largest: nothing can be divided by less */
+#define NEAR 1e-4       /* of squares of rows: what lies nearer weighs no more */
 #define AS_NEAR                                                                          \
     2.0 /* times as far from the base, squared, as when turned back: what                \
            a rotation takes up of task vectors is less */
@@ -36,6 +37,9 @@ struct fit {
     uint64_t every; /* of so many pieces one is looked at */
     enum ww_dtype grid; /* of the base's tensor */
     double *rows;       /* [n_models + 1][WW_ROTATED_ROWS][width] */
+    float *weights;     /* of the rows of all tensors, by what is left of them */
+    uint64_t *first;    /* [n_tensors]: a tensor's first row in weights */
+    float *weight;      /* of the piece */
     uint8_t *bytes;     /* as many doubles as a model's rows have */
     double *products;   /* [k + 1][k + 1] of what the suspect moved by and the sources */
     double *sum;        /* [width][width]: sum x' t^T; or three sums of columns */
@@ -61,12 +65,39 @@ static double dot(const double *a, const double *b, size_t n)
     return sum;
 }
 
-/* Weights of floats were rounded by a share of their size: that is their weight. */
-static double weight(const double *x, size_t n)
+/* A row weighs less the more of it the sum leaves: it was rounded beside rows that a lock
+ * had made longer, or something was added to it. Of rows that lie near, those that moved
+ * least would weigh most, and they were rounded to one side. away: the rows, turned back,
+ * less the base's. */
+static void weigh(const struct fit *f, size_t n, const double *away)
 {
-    const double square = dot(x, x, n);
+    const size_t width = f->rotation->n;
+    const double *x = rows_of(f, WW_FAMILY_SUSPECT);
+    const double mean = dot(x, x, n * width) / (double)n;
 
-    return square > 0 ? (double)n / square : 0;
+    for (size_t i = 0; i < n; i++) {
+        const double *row = x + i * width;
+        double left = NEAR * (mean + dot(row, row, width));
+        for (size_t c = i * width; c < (i + 1) * width; c++) {
+            double e = away[c];
+            for (unsigned s = 0; s < f->k; s++) {
+                e -= f->share[s] * rows_of(f, WW_FAMILY_SOURCES + s)[c];
+            }
+            left += e * e;
+        }
+        f->weight[i] = (float)(mean > 0 ? (double)width / left : 0);
+    }
+}
+
+static double weighed(const struct fit *f, const double *a, const double *b, size_t n)
+{
+    const size_t width = f->rotation->n;
+    double sum = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)f->weight[i] * dot(a + i * width, b + i * width, width);
+    }
+    return sum;
 }
 
 static void fold(double *rows, const double *gains, size_t n, size_t width)
@@ -113,7 +144,6 @@ static void add_products(struct fit *f, const double *gains, size_t n, double *l
     const size_t all = n * width;
     double *base = rows_of(f, WW_FAMILY_BASE);
     double *away = rows_of(f, f->n_models);
-    const double w = weight(rows_of(f, WW_FAMILY_SUSPECT), all);
 
     ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, n, width, width, 1,
                rows_of(f, WW_FAMILY_SUSPECT), width, f->rotation->r, width, 0, away,
@@ -129,6 +159,7 @@ static void add_products(struct fit *f, const double *gains, size_t n, double *l
     like[1] += dot(away, away, all);
     like[2] += dot(base, base, all);
     subtract(away, base, all);
+    weigh(f, n, away);
     for (size_t i = 0; i < all; i++) {
         away[i] = f->bytes[i] ? 0 : away[i];
     }
@@ -136,7 +167,7 @@ static void add_products(struct fit *f, const double *gains, size_t n, double *l
         const double *a = i ? rows_of(f, WW_FAMILY_SOURCES + i - 1) : away;
         for (unsigned j = 0; j <= i; j++) {
             const double *b = j ? rows_of(f, WW_FAMILY_SOURCES + j - 1) : away;
-            f->products[i * (f->k + 1) + j] += w * dot(a, b, all);
+            f->products[i * (f->k + 1) + j] += weighed(f, a, b, n);
         }
     }
 }
@@ -163,11 +194,13 @@ static void add_turned(struct fit *f, const double *gains, size_t n, double *lik
 {
     const size_t width = f->rotation->n;
     double *target = target_of(f, n);
-    const double w = weight(rows_of(f, WW_FAMILY_SUSPECT), n * width);
 
     (void)like;
     fold(target, gains, n, width);
-    ww_la_gemm(WW_LA_TRANSPOSED, WW_LA_PLAIN, width, width, n, w,
+    for (size_t i = 0; i < n * width; i++) {
+        target[i] *= (double)f->weight[i / width];
+    }
+    ww_la_gemm(WW_LA_TRANSPOSED, WW_LA_PLAIN, width, width, n, 1,
                rows_of(f, WW_FAMILY_SUSPECT), width, target, width, 1, f->sum, width);
 }
 
@@ -177,10 +210,10 @@ static void add_columns(struct fit *f, const double *gains, size_t n, double *li
     const size_t width = f->rotation->n;
     const double *x = rows_of(f, WW_FAMILY_SUSPECT);
     const double *target = target_of(f, n);
-    const double w = weight(x, n * width);
 
     (void)gains;
     for (size_t i = 0; i < n * width; i++) {
+        const double w = (double)f->weight[i / width];
         f->sum[i % width] += w * x[i] * target[i];
         f->sum[width + i % width] += w * target[i] * target[i];
         f->sum[2 * width + i % width] += w * x[i] * x[i];
@@ -209,6 +242,7 @@ static enum ww_err read_tensor(struct fit *f, uint32_t t, piece_fn piece, double
                                  rows_of(f, m), err);
         }
         if (!rc) {
+            f->weight = f->weights + f->first[t] + next.first;
             piece(f, f->rotation->parts[t].gains, next.n, like);
         }
     }
@@ -437,16 +471,25 @@ static enum ww_err choose(struct fit *f, bool *related, struct ww_error *err)
 
 static enum ww_err take_room(struct fit *f, struct ww_error *err)
 {
+    const struct ww_model *model = f->models[WW_FAMILY_SUSPECT];
     const size_t width = f->rotation->n;
     const size_t rows = WW_ROTATED_ROWS * width;
+    uint64_t all = 0;
 
+    f->first = ww_calloc(f->rotation->n_tensors, sizeof(*f->first));
+    for (uint32_t t = 0; t < f->rotation->n_tensors && f->first; t++) {
+        f->first[t] = all;
+        all += f->rotation->parts[t].on ? model->tensors[t].n_elements / width : 0;
+    }
+    f->weights = ww_calloc(all + 1, sizeof(*f->weights));
     f->at = ww_calloc((size_t)f->rotation->n_tensors * f->n_models, sizeof(*f->at));
     f->use = ww_calloc(f->rotation->n_tensors, sizeof(*f->use));
     f->rows = ww_calloc(rows * (f->n_models + 1), sizeof(*f->rows));
     f->bytes = ww_calloc(rows, sizeof(double));
     f->products = ww_calloc((size_t)(f->k + 1) * (f->k + 1), sizeof(*f->products));
     f->sum = ww_calloc(width * (width + 3), sizeof(*f->sum));
-    return f->at && f->use && f->rows && f->bytes && f->products && f->sum
+    return f->first && f->weights && f->at && f->use && f->rows && f->bytes &&
+                   f->products && f->sum
                ? WW_OK
                : WW_FAIL_MEMORY(err, "a rotated suspect");
 }
@@ -464,6 +507,8 @@ static struct fit fit_of(struct ww_model *const *models, unsigned n_models,
 
 static void release(struct fit *f)
 {
+    ww_free(f->first);
+    ww_free(f->weights);
     ww_free(f->at);
     ww_free(f->use);
     ww_free(f->rows);

@@ -363,12 +363,16 @@ def disguises(tool, merged, exact, first, work):
     # A lock under a rotation, words in another order, noise: none of it hides heads and neurons.
     yield ("rotated stream of a lock", folder(at("rotated-lock"), rotated(locked, g2)), 0.01, True,
            "turned back by the models that it is compared with, and a lock")
+    yield ("int8 of that", folder(at("rotated-lock-int8"), eight_bit(weights(at("rotated-lock")), "int8")), 0.01, True,
+           "models that it is compared with, and a lock")
     order = torch.randperm(merged[tables[0]].shape[0], generator=g2)
     yield ("words of a lock in another order", folder(at("order-lock"), {k: v[order] if k in tables else v
                                                                         for k, v in locked.items()}), 1e-4, True, "a lock")
     noisy = {k: v if v.ndim == 1 else (v.double() + 0.002 * v.double().std() * torch.randn(v.shape, generator=g2)).bfloat16()
              for k, v in locked.items()}
     yield "noise on a lock", folder(at("noisy-lock"), noisy), 0.005, True, "what was added after it weighed by its factors"
+    pruned = {k: v if v.ndim == 1 else prune(v) for k, v in locked.items()}
+    yield "a lock pruned to half", folder(at("pruned-lock"), pruned), 1e-3, True, "a lock, undone by the base"
     # A gain that was changed alone, which is no disguise, and a lock of that is a lock alone.
     louder = {k: (1.2 * v.double()).to(v.dtype) if k == "model.layers.2.input_layernorm.weight" else v
               for k, v in merged.items()}
@@ -410,7 +414,7 @@ def decompose(tool, path, candidates):
 
 # Of these the first expert is also left out, and a relative of it given.
 TWINS = ("Q8_0", "Q4_1", "fp8-tensor", "int8", "Q4_0 of a lock", "fp8-blocks of a lock", "scaled neurons", "rotated stream of a lock",
-         "int8 of these", "noise on a lock")
+         "int8 of these", "int8 of that", "noise on a lock")
 
 
 def check_twin(tool, case, candidates):
