@@ -19,6 +19,8 @@
 
 #define MOST_ROWS 65536
 #define BATCH 512
+#define LIKE 0.5 /* mean cosine of rows turned back and the anchor's */
+#define SURE 0.8 /* the same: no rotation does that to others */
 
 void ww_rotation_release(struct ww_rotation *rotation)
 {
@@ -314,26 +316,87 @@ static enum ww_err add_table(const struct ww_pair *pair, uint32_t t, const doubl
     return rc;
 }
 
-static enum ww_err sum_tables(const struct ww_pair *pair, const struct ww_rotation *out,
-                              double *m, struct ww_error *err)
+/* The same of tensors whose rows lie on the stream, and how many there are. */
+static enum ww_err add_rows(const struct ww_pair *pair, const struct ww_rotation *out,
+                            uint32_t t, double *m, unsigned *n, struct ww_error *err)
 {
-    const struct ww_layout *layout = pair->locked;
-    const uint32_t tables[] = {layout->embed, layout->head.weight};
+    const struct ww_stream_part *part = t == WW_NONE ? NULL : &out->parts[t];
+
+    if (!part || !part->on || part->axis != 1 ||
+        pair->locked->model->tensors[t].rank != 2) {
+        return WW_OK;
+    }
+    ++*n;
+    return add_table(pair, t, part->gains, out->n, m, err);
+}
+
+static enum ww_err sum_tables(const struct ww_pair *pair, const struct ww_rotation *out,
+                              double *m, unsigned *n, struct ww_error *err)
+{
+    const uint32_t tables[] = {pair->locked->embed, pair->locked->head.weight};
     enum ww_err rc = WW_OK;
 
     for (size_t i = 0; i < WW_LEN(tables) && !rc; i++) {
-        if (tables[i] != WW_NONE && out->parts[tables[i]].on &&
-            out->parts[tables[i]].axis == 1) {
-            rc = add_table(pair, tables[i], out->parts[tables[i]].gains, out->n, m, err);
-        }
+        rc = add_rows(pair, out, tables[i], m, n, err);
     }
-    for (size_t i = 0; i < out->n * out->n && !rc; i++) {
-        if (!isfinite(m[i])) {
-            rc = WW_FAIL(err, WW_E_NONFINITE,
-                         "the embeddings hold NaN or infinity, so that they cannot be "
-                         "compared");
-        }
+    return rc;
+}
+
+/* Neurons in their own places. */
+static enum ww_err sum_gates(const struct ww_pair *pair, const struct ww_rotation *out,
+                             double *m, unsigned *n, struct ww_error *err)
+{
+    const struct ww_layout *layout = pair->locked;
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t i = 0; i < layout->n_mlps && !rc; i++) {
+        const struct ww_mlp *mlp = &layout->mlps[i];
+        rc = add_rows(pair, out, mlp->gated ? mlp->gate.weight : mlp->up.weight, m, n,
+                      err);
     }
+    return rc;
+}
+
+/* Mean cosine of the anchor's rows and those that r turns. */
+static double cosine_of(const double *r, const double *m, size_t square, unsigned n)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < square; i++) {
+        sum += r[i] * m[i];
+    }
+    return n > 0 ? sum / n : 0;
+}
+
+static bool are_finite(const double *m, size_t square)
+{
+    bool finite = true;
+
+    for (size_t i = 0; i < square; i++) {
+        finite = finite && isfinite(m[i]);
+    }
+    return finite;
+}
+
+/* r by neurons in the anchor's places, where these tell it and tables are in another
+ * order: few words can be turned into any others, more neurons than the stream is wide
+ * cannot. */
+static enum ww_err turn_by_gates(const struct ww_pair *pair, struct ww_rotation *out,
+                                 const double *tables, unsigned n_tables, double *gates,
+                                 bool *told, struct ww_error *err)
+{
+    const size_t square = out->n * out->n;
+    unsigned n = 0;
+    enum ww_err rc = sum_gates(pair, out, gates, &n, err);
+
+    *told = false;
+    if (rc || n == 0 || !are_finite(gates, square)) {
+        return rc;
+    }
+    memcpy(out->r, gates, square * sizeof(*gates));
+    rc = ww_la_polar(out->n, out->n, out->r, NULL, err);
+    *told = !rc && cosine_of(out->r, gates, square, n) >= SURE &&
+            cosine_of(out->r, tables, square, n_tables) < LIKE;
     return rc;
 }
 
@@ -341,23 +404,28 @@ static enum ww_err solve(const struct ww_pair *pair, struct ww_rotation *out,
                          struct ww_error *err)
 {
     const size_t square = out->n * out->n;
-    double *tables = ww_calloc(square, sizeof(*tables));
+    double *tables = ww_calloc(2 * square, sizeof(*tables));
+    unsigned n = 0;
+    bool by_gates = false;
     enum ww_err rc = WW_OK;
 
     out->r = ww_calloc(square, sizeof(*out->r));
     if (!out->r || !tables) {
         rc = WW_FAIL_MEMORY(err, "a rotation");
     }
-    if (!rc) {
-        rc = sum_tables(pair, out, tables, err);
+    rc = rc ? rc : sum_tables(pair, out, tables, &n, err);
+    if (!rc && !are_finite(tables, square)) {
+        rc = WW_FAIL(err, WW_E_NONFINITE,
+                     "the embeddings hold NaN or infinity, so that they cannot be "
+                     "compared");
     }
-    if (!rc) {
+    rc = rc ? rc : turn_by_gates(pair, out, tables, n, tables + square, &by_gates, err);
+    if (!rc && !by_gates) {
         memcpy(out->r, tables, square * sizeof(*tables));
         rc = ww_la_polar(out->n, out->n, out->r, NULL, err);
     }
-    if (!rc) {
-        rc = ww_rotation_refine(pair, tables, out, err);
-    }
+    rc =
+        rc ? rc : ww_rotation_refine(pair, by_gates ? tables + square : tables, out, err);
     ww_free(tables);
     return rc;
 }

@@ -384,6 +384,9 @@ def disguises(tool, merged, exact, first, work):
     half = {k: (0.9 * v.double()).to(v.dtype) for k, v in merged.items()}
     yield "scaled", folder(at("scaled"), half), 1, False, None
     yield ("rotated, more words", folder(at("rotated-words"), rotated(more, g), 107), 0.01, True, "turned back")
+    order = torch.randperm(merged[tables[0]].shape[0], generator=g2)
+    shuffled = {k: v[order] if k in tables else v for k, v in merged.items()}
+    yield ("rotated, words in another order", folder(at("rotated-order"), rotated(shuffled, g2)), 0.01, True, "turned back")
     order = torch.randperm(merged[tables[0]].shape[0] + 7, generator=g)
     yield ("words in another order", folder(at("order"), {k: v[order] if k in tables else v
                                                           for k, v in more.items()}), 1e-4, True, None)
@@ -607,8 +610,7 @@ def few_rows(tool, models, work):
     at = lambda n: os.path.join(work, "few-" + n)
     shape = {"hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 96}
     base, *sources, merged = (folder(at(str(i)), {k: cut(k, v) for k, v in m.items()}, **shape) for i, m in enumerate(models))
-    run(tool, "key", "new", "lock", "--out", at("key"), "--no-passphrase", "-q")
-    run(tool, "lock", merged, at("lock"), "--key", at("key"), "-q")
+    run(tool, "lock", merged, at("lock"), "--key", os.path.join(work, "key"), "-q")  # always the same, as above
     g = torch.Generator().manual_seed(4)
     noisy = {k: (v.double() + 0.002 * v.double().std() * torch.randn(v.shape, generator=g)).bfloat16() if v.ndim > 1 else v
              for k, v in weights(at("lock")).items()}
