@@ -21,6 +21,8 @@ struct ww_disguise_pair {
     double *second;
 };
 
+struct ww_attack_view;
+
 struct ww_disguise {
     struct ww_model *model;     /* under the base's names; owned */
     const struct ww_model *raw; /* as it is stored, where model is made of it and a lock
@@ -31,9 +33,12 @@ struct ww_disguise {
      * them. From any thread, from many at once. */
     enum ww_err (*read)(void *payload, uint32_t tensor, uint64_t first, size_t n,
                         const struct ww_disguise_pair *out, struct ww_error *err);
-    bool heads;      /* with read: model's files hold heads as it gives them */
-    bool lock_alone; /* payload is the ww_attack_view that model's files are read by */
-    bool folded;     /* gains of its norms are in what reads them; the sources' are not */
+    bool heads; /* with read: model's files hold heads as it gives them */
+    /* The lock that was undone last, and the model whose layout it is in, tensors as in
+     * model; borrowed from payload. NULL: none, or something else was undone after it. */
+    const struct ww_attack_view *lock;
+    const struct ww_model *locked;
+    bool folded;   /* gains of its norms are in what reads them; the sources' are not */
     bool exact;    /* what is read was not rounded beyond the dtype's grid: an adapter */
     bool cells;    /* read tells them; else half a step to either side, roughly */
     bool searched; /* scales of blocks were searched for, which leaves other noise than
@@ -95,8 +100,9 @@ enum ww_err ww_disguise_locked(struct ww_model *model, const struct ww_model *ba
                                bool noisy, struct ww_disguise *out, bool *took,
                                struct ww_error *err) WW_MUST_USE;
 
-/** Of a lock alone: what was added to the weights after it is told as steps of rounding
- *  that are as long as the lock's factors made it, where these show. */
+/** Of a lock that was undone last: what was added to the weights after it is told as
+ * steps of rounding that are as long as the lock's factors made it, where these show,
+ * beside the steps that the weights have. */
 enum ww_err ww_disguise_loud(const struct ww_model *base, struct ww_disguise *out,
                              struct ww_error *err) WW_MUST_USE;
 

@@ -163,7 +163,8 @@ enum ww_err ww_disguise_locked(struct ww_model *model, const struct ww_model *ba
     out->model = model;
     out->payload = view;
     out->free = free_view;
-    out->lock_alone = true;
+    out->lock = view;
+    out->locked = model;
     out->dense = ww_attack_view_found(view)->dense_heads > 0 ? is_dense : NULL;
     *took = true;
     return WW_OK;

@@ -24,7 +24,8 @@
 #define LEAST 256  /* elements that tell */
 #define LOUD 16    /* times as far from the base, squared, as what is nearest */
 
-#define SHOWS 0.02 /* unexplained; what was added leaves 0.005 */
+#define NOTHING 1e15 /* no such step leaves anything */
+#define SHOWS 0.02   /* unexplained; what was added leaves 0.005 */
 
 /* The locked model's files with ones in place of weights. */
 struct ones {
@@ -34,8 +35,8 @@ struct ones {
 };
 
 struct loud {
-    struct ww_disguise inner;
-    struct ones *ones; /* by file */
+    struct ww_disguise inner; /* with a lock */
+    struct ones *ones;        /* by file */
     struct ww_attack_view *view;
     struct ww_weight_file *files;
     struct ww_model factors; /* its elements: by what those of the suspect were undone */
@@ -82,24 +83,35 @@ static enum ww_err read_ones(void *payload, uint64_t offset, void *out, size_t l
     return WW_OK;
 }
 
+/* Values and the steps that are known of them, 0 where these are the dtype's. */
+static enum ww_err read_inner(const struct loud *l, uint32_t tensor, uint64_t first,
+                              size_t n, uint8_t *bytes, double *values, double *steps,
+                              struct ww_error *err)
+{
+    if (l->inner.read) {
+        return ww_disguise_values(&l->inner, tensor, first, n, values, steps, err);
+    }
+    memset(steps, 0, n * sizeof(*steps));
+    return ww_elements_double(l->inner.model, tensor, first, n, bytes, values, err);
+}
+
 static enum ww_err read_loud(void *payload, uint32_t tensor, uint64_t first, size_t n,
                              const struct ww_disguise_pair *out, struct ww_error *err)
 {
     const struct loud *l = payload;
-    uint8_t *bytes = ww_calloc(n + 1, sizeof(double));
-    enum ww_err rc = bytes ? WW_OK : WW_FAIL_MEMORY(err, "a locked suspect");
+    double *factors = ww_calloc(2 * n + 1, sizeof(*factors));
+    uint8_t *bytes = factors ? (uint8_t *)(factors + n) : NULL;
+    enum ww_err rc = factors ? WW_OK : WW_FAIL_MEMORY(err, "a locked suspect");
 
-    rc =
-        rc ? rc
-           : ww_elements_double(l->inner.model, tensor, first, n, bytes, out->first, err);
-    rc = rc ? rc
-            : ww_elements_double(&l->factors, tensor, first, n, bytes, out->second, err);
+    rc = rc ? rc : read_inner(l, tensor, first, n, bytes, out->first, out->second, err);
+    rc = rc ? rc : ww_elements_double(&l->factors, tensor, first, n, bytes, factors, err);
     for (size_t e = 0; e < n && !rc; e++) {
-        const double step = l->tensors[tensor].step * fabs(out->second[e]);
-        const bool pruned = out->first[e] == 0;
-        out->second[e] = pruned || step > l->tensors[tensor].most ? WW_STEP_LOST : step;
+        const double step = l->tensors[tensor].step * fabs(factors[e]);
+        const bool lost = step > l->tensors[tensor].most ||
+                          (out->first[e] == 0 && !l->inner.read); /* it was pruned */
+        out->second[e] = lost ? WW_STEP_LOST : hypot(step, out->second[e]);
     }
-    ww_free(bytes);
+    ww_free(factors);
     return rc;
 }
 
@@ -122,9 +134,11 @@ struct look {
     double suspect[PIECE];
     double base[PIECE];
     double factors[PIECE];
+    double steps[PIECE];
     struct sums {
         double n;
         double squares; /* of distances from the base */
+        double rounded; /* as many as rounding explains */
         double factors; /* squared */
     } classes[CLASSES]; /* by factor */
 };
@@ -133,6 +147,7 @@ static void add(struct sums *to, const struct sums *more)
 {
     to->n += more->n;
     to->squares += more->squares;
+    to->rounded += more->rounded;
     to->factors += more->factors;
 }
 
@@ -147,19 +162,21 @@ static enum ww_err look_at(const struct loud *l, uint32_t t, const struct ww_mod
     memset(look->classes, 0, sizeof(look->classes));
     for (uint64_t at = 0; at < all && !rc; at += every) {
         const size_t n = (size_t)ww_min_u64(PIECE, all - at);
-        rc =
-            ww_elements_double(l->inner.model, t, at, n, look->bytes, look->suspect, err);
+        rc = read_inner(l, t, at, n, look->bytes, look->suspect, look->steps, err);
         rc = rc ? rc : ww_elements_double(base, b, at, n, look->bytes, look->base, err);
         rc = rc ? rc
                 : ww_elements_double(&l->factors, t, at, n, look->bytes, look->factors,
                                      err);
         for (size_t e = 0; e < n && !rc; e++) {
             const double away = look->suspect[e] - look->base[e];
+            const double step = look->steps[e];
             const int class = ilogb(look->factors[e]) + CLASSES / 2;
             /* What was pruned lies far from the base whatever its factor. */
-            if (class >= 0 && class < CLASSES && look->suspect[e] != 0) {
+            const bool pruned = look->suspect[e] == 0 && !l->inner.read;
+            if (class >= 0 && class < CLASSES && !pruned && step < NOTHING) {
                 add(&look->classes[class],
-                    &(struct sums){1, away * away, look->factors[e] * look->factors[e]});
+                    &(struct sums){1, away * away, step * step / 12,
+                                   look->factors[e] * look->factors[e]});
             }
         }
     }
@@ -209,8 +226,9 @@ static struct loudness loudness_of(const struct look *look)
         least = fmin(least, groups[g].squares / groups[g].n);
     }
     for (size_t g = 0; g < n_groups; g++) {
-        const double brought = groups[g].squares - groups[g].n * least;
-        if (groups[g].squares > LOUD * least * groups[g].n) {
+        const double nearest = groups[g].n * least;
+        const double brought = groups[g].squares - nearest - groups[g].rounded;
+        if (brought > (LOUD - 1) * nearest && brought > groups[g].rounded) {
             told[n++] = brought / groups[g].factors;
         }
     }
@@ -244,7 +262,7 @@ static enum ww_err measure(struct loud *l, const struct ww_model *base, bool *lo
 
 static enum ww_err open_factors(struct loud *l, struct ww_error *err)
 {
-    const struct ww_model *model = l->inner.model;
+    const struct ww_model *model = l->inner.locked;
     const struct ww_reader **readers = ww_calloc(model->n_files + 1, sizeof(*readers));
     enum ww_err rc = WW_OK;
 
@@ -259,7 +277,7 @@ static enum ww_err open_factors(struct loud *l, struct ww_error *err)
         l->ones[f] = (struct ones){model, f, {read_ones, &l->ones[f]}};
         readers[f] = &l->ones[f].reader;
     }
-    rc = ww_attack_view_beside(l->inner.payload, readers, &l->view, err);
+    rc = ww_attack_view_beside(l->inner.lock, readers, &l->view, err);
     l->factors = *model;
     l->factors.files = l->files;
     for (uint32_t f = 0; f < model->n_files && !rc; f++) {
@@ -281,7 +299,8 @@ static enum ww_err take(struct loud *l, struct ww_disguise *out, struct ww_error
     *out = (struct ww_disguise){.model = l->inner.model,
                                 .undone = text,
                                 .read = read_loud,
-                                .heads = true,
+                                .raw = l->inner.raw,
+                                .heads = !l->inner.read,
                                 .shows = SHOWS,
                                 .dense = l->inner.dense ? is_dense : NULL,
                                 .unchanged = unchanged,
@@ -297,7 +316,7 @@ enum ww_err ww_disguise_loud(const struct ww_model *base, struct ww_disguise *ou
     bool loud = false;
     enum ww_err rc = WW_OK;
 
-    if (!out->lock_alone || ww_attack_view_found(out->payload)->scaled == 0) {
+    if (!out->lock || ww_attack_view_found(out->lock)->scaled == 0) {
         return WW_OK;
     }
     l = ww_calloc(1, sizeof(*l));

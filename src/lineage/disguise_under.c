@@ -275,6 +275,8 @@ static enum ww_err take(struct under *u, struct ww_disguise *out, struct ww_erro
                                 .raw = u->inner.model,
                                 .undone = text,
                                 .read = read_under,
+                                .lock = u->lock.folded ? NULL : u->lock.lock,
+                                .locked = u->flat,
                                 .folded = u->lock.folded,
                                 .cells = u->inner.cells,
                                 .searched = u->inner.searched,

@@ -371,6 +371,8 @@ def disguises(tool, merged, exact, first, work):
     noisy = {k: v if v.ndim == 1 else (v.double() + 0.002 * v.double().std() * torch.randn(v.shape, generator=g2)).bfloat16()
              for k, v in locked.items()}
     yield "noise on a lock", folder(at("noisy-lock"), noisy), 0.005, True, "what was added after it weighed by its factors"
+    yield ("Q8_0 of that noise", write_gguf(at("noisy-lock.gguf"), noisy, "Q8_0"), 0.005, True,
+           "what was added after it weighed by its factors")
     pruned = {k: v if v.ndim == 1 else prune(v) for k, v in locked.items()}
     yield "a lock pruned to half", folder(at("pruned-lock"), pruned), 1e-3, True, "a lock, undone by the base"
     # A gain that was changed alone, which is no disguise, and a lock of that is a lock alone.
@@ -417,7 +419,8 @@ def decompose(tool, path, candidates):
 
 # Of these the first expert is also left out, and a relative of it given.
 TWINS = ("Q8_0", "Q4_1", "fp8-tensor", "int8", "Q4_0 of a lock", "fp8-blocks of a lock", "scaled neurons", "rotated stream of a lock",
-         "int8 of these", "int8 of that", "noise on a lock")
+         "int8 of these", "int8 of that", "noise on a lock",
+         "Q8_0 of that noise")
 
 
 def check_twin(tool, case, candidates):
