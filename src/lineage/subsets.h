@@ -22,6 +22,7 @@ struct ww_subsets {
     double explained; /* of the elements that moved, less what any values would have */
     bool sure;        /* in cells as well: a little elsewhere eight times as many would
                          have none, and as many in each tensor */
+    bool shows;       /* in cells: more than an eighth of those would in fact have none */
     size_t missed;    /* elements that moved and have none */
     double left;      /* what they leave of the squares of how far it moved, tensors by
                          their size: a few elements, or one tensor, may hold much of it;

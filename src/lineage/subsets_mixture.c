@@ -23,7 +23,8 @@
 #define TURNS 2 /* of coarse looks */
 #define ROUNDS 20
 #define FEW_ROUNDS 4
-#define BETTER 1.05 /* by which a form with more numbers has to be */
+#define FEWER 2  /* times as many elements have no value by a form of fewer numbers, */
+#define SPARED 3 /* and these, where one of more is taken */
 
 static unsigned lowest(unsigned set)
 {
@@ -89,6 +90,31 @@ static double worth(const struct ww_mixture *m, const struct ww_subsets_element 
         sum += off < 1 ? 1 - off * off : 0;
     }
     return sum;
+}
+
+static size_t count_missed(const struct ww_mixture *m,
+                           const struct ww_subsets_element *elements, size_t n)
+{
+    size_t missed = 0;
+
+    for (size_t e = 0; e < n; e++) {
+        struct ww_mixture_values v;
+        ww_mixture_list(m, &elements[e], &v);
+        missed += ww_mixture_miss(&v, 1u << m->k, elements[e].y, 0, 0) > 1;
+    }
+    return missed;
+}
+
+/* Of two forms the one with more numbers, where it misses far fewer. */
+static const struct ww_mixture *better(const struct ww_mixture *fewer,
+                                       const struct ww_mixture *more,
+                                       const struct ww_subsets_element *elements,
+                                       size_t n)
+{
+    return FEWER * count_missed(more, elements, n) + SPARED <
+                   count_missed(fewer, elements, n)
+               ? more
+               : fewer;
 }
 
 struct climb {
@@ -225,8 +251,8 @@ struct ww_mixture ww_mixture_find(const struct ww_subsets_element *elements, siz
     climb(&divided, shares);
     apart = divided;
     climb_apart(&apart, shares);
-    divided = apart.worth > BETTER * divided.worth ? apart : divided;
-    return divided.worth > BETTER * plain.worth ? divided.best : plain.best;
+    return *better(&plain.best, better(&divided.best, &apart.best, elements, n), elements,
+                   n);
 }
 
 static bool are_apart(const struct ww_mixture *m)

@@ -59,6 +59,7 @@ void ww_mixture_judge(const struct ww_mixture_tries *t, unsigned k,
         part = some ? fmin(part, kept) : part;
     }
     out->missed = t->own;
+    out->shows = t->own > SPARED && CLEAR * t->own > t->off;
     out->sure =
         part * (double)t->off >= CLEAR * (double)(t->own + SPARED) && !t->elsewhere;
 }

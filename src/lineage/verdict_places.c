@@ -25,6 +25,12 @@ static enum ww_err drop_needless(const struct ww_stray *stray, double *shares,
     return WW_OK;
 }
 
+/* Of cells elements tell a nearer relative than places do. */
+static bool shows(const struct ww_verdict_ask *v, const struct ww_subsets *parts)
+{
+    return v->family->disguise.cells && parts->told && parts->shows;
+}
+
 /* A source that was not given moves elements where those given do not. Where none moved,
  * what is unexplained is how elements were selected. */
 enum ww_err ww_verdict_places(const struct ww_verdict_ask *v,
@@ -42,7 +48,7 @@ enum ww_err ww_verdict_places(const struct ww_verdict_ask *v,
                           &r->run.bytes_read, err);
     rc = rc ? rc : drop_needless(&stray, shares, r, err);
     if (rc || !r->incomplete || parts->left > WW_LINEAGE_ELSEWHERE ||
-        parts->strayed > WW_SUBSETS_STRAYED ||
+        parts->strayed > WW_SUBSETS_STRAYED || shows(v, parts) ||
         !ww_stray_none(&stray, shares, (unsigned)r->n_sources)) {
         return rc;
     }
