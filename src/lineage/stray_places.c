@@ -147,6 +147,13 @@ struct measure {
     double length[MOST_NAMED]; /* of the sources, in root mean square */
 };
 
+/* A tile, and what it is looked at with. */
+struct look {
+    const struct straying *s;
+    const struct ww_moments_tile *tile;
+    const struct measure *m;
+};
+
 static int bin_of(double weight, double share)
 {
     const double at = weight > 0 ? log(weight / (FROM * fabs(share))) / FINE : -1;
@@ -155,13 +162,12 @@ static int bin_of(double weight, double share)
 }
 
 /* Weights that make the suspect's value out of x; none where it moved the other way. */
-static void add_weights(struct weights *to, const struct straying *s, unsigned source,
-                        const struct ww_moments_tile *tile, size_t e,
-                        const struct measure *m, const struct reach *others, double x)
+static void add_weights(struct weights *to, const struct look *l, unsigned source,
+                        size_t e, const struct reach *others, double x)
 {
-    const double share = s->shares[source];
-    const double base = tile->columns[WW_MOMENTS_TILE + e];
-    const struct reach cell = cell_of(tile, e, m->grid, true);
+    const double share = l->s->shares[source];
+    const double base = l->tile->columns[WW_MOMENTS_TILE + e];
+    const struct reach cell = cell_of(l->tile, e, l->m->grid, true);
     const double one = (cell.low - base - others->high) / x * copysign(1, share);
     const double two = (cell.high - base - others->low) / x * copysign(1, share);
 
@@ -175,33 +181,36 @@ static void add_weights(struct weights *to, const struct straying *s, unsigned s
 }
 
 /* The one source that can have moved it, if it is one. */
-static void add_alone(const struct straying *s, const struct ww_moments_tile *tile,
-                      size_t e, const struct measure *m, double whole,
-                      struct places *alone, struct weights *weights)
+static void add_alone(const struct look *l, size_t e, double whole, struct places *alone,
+                      struct weights *weights)
 {
+    const struct straying *s = l->s;
+    const unsigned size = size_at(l->tile->columns[WW_MOMENTS_TILE + e]);
+
     for (unsigned k = 0; k < s->n_named; k++) {
         const unsigned i = s->named[k];
-        const double by = fabs(move_of(s, tile, e, i));
-        if (by > 0 && whole - by <= m->still) {
-            const struct reach r = reach_of(s, tile, e, i);
-            const double x = move_of(s, tile, e, i) / s->most[i];
-            const bool out = outside(tile, e, m->grid, &r) > 0;
-            add(&alone[(size_t)k * SIZES + size_at(tile->columns[WW_MOMENTS_TILE + e])],
-                out);
+        const double by = fabs(move_of(s, l->tile, e, i));
+        if (by > 0 && whole - by <= l->m->still) {
+            const struct reach r = reach_of(s, l->tile, e, i);
+            const double x = move_of(s, l->tile, e, i) / s->most[i];
+            const bool out = outside(l->tile, e, l->m->grid, &r) > 0;
+            add(&alone[(size_t)k * SIZES + size], out);
             if (out) {
-                add_weights(&weights[2 * k], s, i, tile, e, m, &r, x);
-                add_weights(&weights[2 * k + 1], s, i, tile, e, m, &r,
-                            x + ww_draw_side(e) * APART * m->length[k]);
+                const double off = ww_draw_side(e) * APART * l->m->length[k];
+                add_weights(&weights[2 * k], l, i, e, &r, x);
+                add_weights(&weights[2 * k + 1], l, i, e, &r, x + off);
             }
         }
     }
 }
 
-static void count_run(const struct straying *s, const struct ww_moments_tile *tile,
-                      size_t from, size_t to, const struct measure *m,
-                      struct counts *counts, struct places *alone,
-                      struct weights *weights)
+static void count_run(const struct look *l, size_t from, size_t to, struct counts *counts,
+                      struct places *alone, struct weights *weights)
 {
+    const struct straying *s = l->s;
+    const struct ww_moments_tile *tile = l->tile;
+    const struct measure *m = l->m;
+
     for (size_t e = from; e < to; e++) {
         const struct reach r = reach_of(s, tile, e, WW_NONE);
         const unsigned at = size_at(tile->columns[WW_MOMENTS_TILE + e]);
@@ -212,7 +221,7 @@ static void count_run(const struct straying *s, const struct ww_moments_tile *ti
             add(&counts->still[at], outside(tile, e, m->grid, &r) > 0);
         } else {
             add(&counts->others[at], outside(tile, e, m->grid, &nowhere) > 0);
-            add_alone(s, tile, e, m, width(&r), alone, weights);
+            add_alone(l, e, width(&r), alone, weights);
         }
     }
 }
@@ -257,6 +266,7 @@ enum ww_err ww_stray_visit(void *payload, uint32_t tensor, struct ww_moments_til
                         STILL * typical(s, tile, n, NULL),
                         {0}};
     struct counts *counts = &s->counts[tensor];
+    const struct look l = {s, tile, &m};
     (void)err;
 
     for (unsigned k = 0; k < s->n_named; k++) {
@@ -266,7 +276,7 @@ enum ww_err ww_stray_visit(void *payload, uint32_t tensor, struct ww_moments_til
     for (size_t from = 0; from < n; from += RUN) {
         const size_t to = from + RUN < n ? from + RUN : n;
         if (is_alive(s, tile, from, to, m.still)) {
-            count_run(s, tile, from, to, &m, counts,
+            count_run(&l, from, to, counts,
                       s->alone + (size_t)tensor * s->n_named * SIZES,
                       s->weights + (size_t)tensor * s->n_named * 2);
         }

@@ -73,6 +73,15 @@ struct measuring {
     struct of_matrix *found; /* per tensor */
 };
 
+/* The corner of one matrix, in a thread's room. */
+struct corner {
+    const struct measuring *w;
+    struct room *r;
+    uint32_t tensor;
+    size_t m;
+    size_t n;
+};
+
 static bool is_stack(const struct measuring *w, uint32_t tensor)
 {
     return tensor == w->ask->family->n_tensors;
@@ -84,12 +93,12 @@ static uint32_t tensor_of(const struct measuring *w, uint32_t tensor, size_t row
     return is_stack(w, tensor) ? w->stack[row] : tensor;
 }
 
-static enum ww_err read_row(const struct measuring *w, struct room *r, uint32_t tensor,
-                            unsigned model, size_t row, size_t n, double *out,
-                            double *steps, struct ww_error *err)
+static enum ww_err read_row(const struct corner *c, unsigned model, size_t row,
+                            double *out, double *steps, struct ww_error *err)
 {
-    return ww_corner_row(w->ask->family, tensor_of(w, tensor, row), model,
-                         is_stack(w, tensor) ? 0 : row, n, r->bytes, out, steps, err);
+    return ww_corner_row(c->w->ask->family, tensor_of(c->w, c->tensor, row), model,
+                         is_stack(c->w, c->tensor) ? 0 : row, c->n, c->r->bytes, out,
+                         steps, err);
 }
 
 static const double *shares_of(const struct measuring *w, uint32_t tensor)
@@ -111,20 +120,20 @@ static bool takes_part(const struct measuring *w, unsigned source)
 
 /* Suspect less base into e, variances of rounding into weight; a pruned element's is
  * infinite. */
-static enum ww_err read_difference(const struct measuring *w, struct room *r,
-                                   uint32_t tensor, size_t m, size_t n,
-                                   struct ww_error *err)
+static enum ww_err read_difference(const struct corner *c, struct ww_error *err)
 {
-    const struct ww_family *family = w->ask->family;
+    const struct ww_family *family = c->w->ask->family;
+    struct room *r = c->r;
+    const size_t n = c->n;
     enum ww_err rc = WW_OK;
 
-    for (size_t i = 0; i < m && !rc; i++) {
-        const enum ww_dtype grid = family->tensors[tensor_of(w, tensor, i)].grid;
+    for (size_t i = 0; i < c->m && !rc; i++) {
+        const enum ww_dtype grid = family->tensors[tensor_of(c->w, c->tensor, i)].grid;
         double *e = r->flip.e + i * n;
         double *base = r->base + i * n;
         memset(r->steps, 0, sizeof(r->steps));
-        rc = read_row(w, r, tensor, WW_FAMILY_SUSPECT, i, n, e, r->steps, err);
-        rc = rc ? rc : read_row(w, r, tensor, WW_FAMILY_BASE, i, n, base, r->x, err);
+        rc = read_row(c, WW_FAMILY_SUSPECT, i, e, r->steps, err);
+        rc = rc ? rc : read_row(c, WW_FAMILY_BASE, i, base, r->x, err);
         for (size_t j = 0; j < n && !rc; j++) {
             const double step =
                 r->steps[j] > 0 ? r->steps[j] : ldexp(1, ww_moments_step(e[j], grid));
@@ -138,17 +147,16 @@ static enum ww_err read_difference(const struct measuring *w, struct room *r,
 }
 
 /* Task vector of a source into out. */
-static enum ww_err read_source(const struct measuring *w, struct room *r, uint32_t tensor,
-                               unsigned source, size_t m, size_t n, double *out,
+static enum ww_err read_source(const struct corner *c, unsigned source, double *out,
                                struct ww_error *err)
 {
+    const size_t n = c->n;
     enum ww_err rc = WW_OK;
 
-    for (size_t i = 0; i < m && !rc; i++) {
-        rc = read_row(w, r, tensor, WW_FAMILY_SOURCES + source, i, n, out + i * n,
-                      r->steps, err);
+    for (size_t i = 0; i < c->m && !rc; i++) {
+        rc = read_row(c, WW_FAMILY_SOURCES + source, i, out + i * n, c->r->steps, err);
         for (size_t j = 0; j < n && !rc; j++) {
-            out[i * n + j] -= r->base[i * n + j];
+            out[i * n + j] -= c->r->base[i * n + j];
         }
     }
     return rc;
@@ -224,11 +232,14 @@ static void take_off(const double *taken, unsigned k, size_t n, double *x)
 }
 
 /* e, what the blend leaves of the difference g, to what the rounded blend leaves. */
-static void round_blend(const struct measuring *w, struct room *r, uint32_t tensor,
-                        size_t m, size_t n)
+static void round_blend(const struct corner *c)
 {
-    for (size_t i = 0; i < m; i++) {
-        const enum ww_dtype grid = w->ask->family->tensors[tensor_of(w, tensor, i)].grid;
+    const struct ww_family *family = c->w->ask->family;
+    struct room *r = c->r;
+    const size_t n = c->n;
+
+    for (size_t i = 0; i < c->m; i++) {
+        const enum ww_dtype grid = family->tensors[tensor_of(c->w, c->tensor, i)].grid;
         double *e = r->flip.e + i * n;
         const double *base = r->base + i * n;
         const double *g = r->g + i * n;
@@ -257,22 +268,25 @@ static void step_outside(struct room *r, size_t n)
 
 /* What shares leave over, weighed, into e; *k rows of taken are what it is orthogonal to.
  */
-static enum ww_err leave_over(const struct measuring *w, struct room *r, uint32_t tensor,
-                              size_t m, size_t n, unsigned *k, struct ww_error *err)
+static enum ww_err leave_over(const struct corner *c, unsigned *k, struct ww_error *err)
 {
+    const struct measuring *w = c->w;
+    struct room *r = c->r;
+    const uint32_t tensor = c->tensor;
+    const size_t all = c->m * c->n;
     double *e = r->flip.e;
-    enum ww_err rc = read_difference(w, r, tensor, m, n, err);
+    enum ww_err rc = read_difference(c, err);
 
     *k = 0;
-    memcpy(r->g, e, m * n * sizeof(*e));
+    memcpy(r->g, e, all * sizeof(*e));
     for (unsigned i = 0; i < w->n_sources && !rc; i++) {
-        double *x = r->taken + *k * m * n;
+        double *x = r->taken + *k * all;
         if (is_stack(w, tensor) ? !takes_part(w, i) : shares_of(w, tensor)[i] == 0) {
             continue;
         }
-        rc = read_source(w, r, tensor, i, m, n, x, err);
-        for (size_t at = 0; at < m * n && !rc; at++) {
-            e[at] -= shares_of(w, tensor_of(w, tensor, at / n))[i] * x[at];
+        rc = read_source(c, i, x, err);
+        for (size_t at = 0; at < all && !rc; at++) {
+            e[at] -= shares_of(w, tensor_of(w, tensor, at / c->n))[i] * x[at];
         }
         ++*k;
     }
@@ -283,24 +297,24 @@ static enum ww_err leave_over(const struct measuring *w, struct room *r, uint32_
         w->ask->rounded || is_stack(w, tensor); /* gains move by few steps */
     if (w->ask->outside) {
         if (rounded) {
-            round_blend(w, r, tensor, m, n);
+            round_blend(c);
         }
-        step_outside(r, m * n);
+        step_outside(r, all);
     }
-    const double beyond = weigh(r, m * n);
-    w->found[tensor].noise = beyond * weighed(e, r->weight, m * n);
+    const double beyond = weigh(r, all);
+    w->found[tensor].noise = beyond * weighed(e, r->weight, all);
     if (rounded && !w->ask->outside) {
-        round_blend(w, r, tensor, m, n);
+        round_blend(c);
     }
-    w->found[tensor].difference = times(r->g, r->weight, m * n);
-    (void)times(e, r->weight, m * n);
+    w->found[tensor].difference = times(r->g, r->weight, all);
+    (void)times(e, r->weight, all);
     for (unsigned i = 0; i < *k; i++) {
-        (void)times(r->taken + i * m * n, r->weight, m * n);
+        (void)times(r->taken + i * all, r->weight, all);
     }
-    memcpy(r->taken + *k * m * n, r->base, m * n * sizeof(*e));
-    (void)times(r->taken + *k * m * n, r->weight, m * n);
-    ww_corner_orthonormalise(r->taken, ++*k, m * n);
-    take_off(r->taken, *k, m * n, e);
+    memcpy(r->taken + *k * all, r->base, all * sizeof(*e));
+    (void)times(r->taken + *k * all, r->weight, all);
+    ww_corner_orthonormalise(r->taken, ++*k, all);
+    take_off(r->taken, *k, all, e);
     return WW_OK;
 }
 
@@ -328,25 +342,25 @@ static double twin_of(const struct measuring *w, uint32_t tensor, unsigned sourc
                : 0;
 }
 
-static enum ww_err ask_source(const struct measuring *w, struct room *r, uint32_t tensor,
-                              unsigned source, unsigned k, struct ww_error *err)
+static enum ww_err ask_source(const struct corner *c, unsigned source, unsigned k,
+                              struct ww_error *err)
 {
-    const size_t m = r->flip.m;
-    const size_t n = r->flip.n;
-    struct of_source *out = &w->found[tensor].sources[source];
-    const enum ww_err rc = read_source(w, r, tensor, source, m, n, r->x, err);
+    struct room *r = c->r;
+    const size_t n = c->m * c->n;
+    struct of_source *out = &c->w->found[c->tensor].sources[source];
+    const enum ww_err rc = read_source(c, source, r->x, err);
 
     if (rc) {
         return rc;
     }
-    out->squares = times(r->x, r->weight, m * n);
+    out->squares = times(r->x, r->weight, n);
     ww_signflip_beside(&r->flip, r->x, &out->rows, &out->columns, &out->spectrum);
     ww_signflip_leading(&r->flip, r->x, r->g);
-    out->twin = twin_of(w, tensor, source, product_of(r->g, r->x, m * n));
-    take_off(r->taken, k, m * n, r->g);
+    out->twin = twin_of(c->w, c->tensor, source, product_of(r->g, r->x, n));
+    take_off(r->taken, k, n, r->g);
     ww_signflip_along(&r->flip, r->g, &out->leading);
-    keep_long(r->x, out->squares, m * n, r->g);
-    take_off(r->taken, k, m * n, r->g);
+    keep_long(r->x, out->squares, n, r->g);
+    take_off(r->taken, k, n, r->g);
     ww_signflip_along(&r->flip, r->g, &out->longer);
     return WW_OK;
 }
@@ -357,27 +371,26 @@ static enum ww_err visit(void *payload, struct ww_per_tensor *crew, unsigned thr
     const struct measuring *w = payload;
     struct room *r = &w->rooms[thread];
     struct of_matrix *out = &w->found[tensor];
+    struct corner c = {.w = w, .r = r, .tensor = tensor};
     double spectrum = 0;
-    size_t m = 0;
-    size_t n = 0;
     unsigned k = 0;
     enum ww_err rc = WW_OK;
 
-    ww_corner_sides(w->ask->family, tensor_of(w, tensor, 0), SIDE, &m, &n);
-    m = is_stack(w, tensor) ? w->n_stack : m;
-    rc = leave_over(w, r, tensor, m, n, &k, err);
+    ww_corner_sides(w->ask->family, tensor_of(w, tensor, 0), SIDE, &c.m, &c.n);
+    c.m = is_stack(w, tensor) ? w->n_stack : c.m;
+    rc = leave_over(&c, &k, err);
     if (!rc) {
-        ww_signflip_set(&r->flip, m, n);
+        ww_signflip_set(&r->flip, c.m, c.n);
         ww_signflip_spectrum(&r->flip, &out->spectrum);
-        (void)times(r->base, r->weight, m * n);
+        (void)times(r->base, r->weight, c.m * c.n);
         ww_signflip_beside(&r->flip, r->base, &out->rows, &out->columns, &spectrum);
     }
     /* Task vectors are read against the base, which was weighed. */
-    for (size_t i = 0; i < m && !rc; i++) {
-        rc = read_row(w, r, tensor, WW_FAMILY_BASE, i, n, r->base + i * n, r->steps, err);
+    for (size_t i = 0; i < c.m && !rc; i++) {
+        rc = read_row(&c, WW_FAMILY_BASE, i, r->base + i * c.n, r->steps, err);
     }
     for (unsigned i = 0; i < w->ask->n_candidates && !is_stack(w, tensor) && !rc; i++) {
-        rc = ask_source(w, r, tensor, i, k, err);
+        rc = ask_source(&c, i, k, err);
     }
     return rc ? rc : ww_per_tensor_progress(crew, 0, err);
 }
