@@ -163,8 +163,8 @@ enum ww_err ww_decompose_fit(struct ww_decomposing *d, struct ww_error *err)
     if (!rc) {
         ww_fit(d->whole, d->side, &fit);
         report->noise = sqrt(fit.tau2);
-        inexact =
-            fit.tau2 > 0 || report->pruned > WW_VERDICT_PRUNED || d->family.disguise.read;
+        inexact = fit.tau2 > 0 || fit.more || report->pruned > WW_VERDICT_PRUNED ||
+                  d->family.disguise.read;
         rc = draw_intervals(d, low, high, err);
     }
     if (!rc) {

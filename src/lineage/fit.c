@@ -24,6 +24,7 @@
 #define MAX_Z (WW_LINEAGE_MAX_SOURCES + 1)
 #define TURNS 20
 #define ENOUGH 1000 /* elements of a bin that says something about tau^2 */
+#define MORE 1.1    /* times its rounding: chance leaves 1.03 of ENOUGH elements */
 #define REPLICATES 200
 #define COLLINEAR 1e-9
 
@@ -187,6 +188,22 @@ static double noise(const struct ww_moments *moments, const double *a, double ta
     return weights > 0 && sum > 0 ? sum / weights : 0;
 }
 
+/* Rounding leaves the twelfth of the squared step of the largest value, or less. */
+static bool leaves_more(const struct ww_moments *moments, const double *a)
+{
+    bool more = false;
+
+    for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
+        const struct ww_moments_bin *bin = moments->bins[b];
+        if (bin && bin->n >= ENOUGH) {
+            const struct size size = size_of(bin, moments->k, a);
+            more |= residual(bin, moments->k, a, &size) >
+                    MORE * rounding(bin) * (double)bin->n;
+        }
+    }
+    return more;
+}
+
 static void effective(const struct ww_moments *moments, double tau2, double *n_eff)
 {
     for (unsigned i = 0; i < moments->k; i++) {
@@ -305,6 +322,7 @@ void ww_fit(const struct ww_moments *moments, const int8_t *side, struct ww_fit 
     errors(&s, moments->k, out);
     effective(moments, out->tau2, out->n_eff);
     out->size = size_changed(moments, out);
+    out->more = leaves_more(moments, out->share);
 }
 
 double ww_fit_margin(const struct ww_fit *fit, unsigned i, double least)

@@ -15,6 +15,9 @@ struct ww_fit {
     double error[WW_LINEAGE_MAX_SOURCES];
     double n_eff[WW_LINEAGE_MAX_SOURCES];
     double tau2; /* variance per element beyond rounding */
+    bool more;   /* some bin leaves more than rounding does: what came after the merge was
+                    about as long as the steps, as the rounding of a merge of merges is,
+                    and tau2, which bins of short steps decide, may be 0 */
     double size; /* |g - 1|, by which blocks changed the size of weights: a mean over what
                     shares were read from */
     uint64_t used;

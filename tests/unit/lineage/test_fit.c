@@ -22,6 +22,8 @@ struct blend {
     unsigned k;
     double scale; /* of task vectors, relative to the weights */
     double noise; /* after the merge, relative to the task vectors */
+    double
+        outer; /* the sources went in through a merge that was rounded, at this weight */
 };
 
 /* Plain least squares of the first source, for the contrast. */
@@ -57,6 +59,9 @@ static struct ww_moments *make(const struct blend *b, double *all_elements)
                 blend += b->share[i] * (source - base);
                 first = i == 0 ? source - base : first;
             }
+            if (b->outer > 0) {
+                blend = base + b->outer * (bf16(base + (blend - base) / b->outer) - base);
+            }
             blend = bf16(bf16(blend) + bell(0.02 * b->scale * b->noise));
             tile.columns[e] = blend;
             tile.columns[WW_MOMENTS_TILE + e] = base;
@@ -77,13 +82,14 @@ static void share_is_right_where_plain_least_squares_is_not(void **state)
     const int8_t use[3] = {1, 1, 1};
     const double scales[] = {0.002, 0.005, 0.01, 0.03};
     for (size_t i = 0; i < 4; i++) {
-        const struct blend b = {{0.6}, 1, scales[i], 0};
+        const struct blend b = {{0.6}, 1, scales[i], 0, 0};
         struct ww_fit fit;
         double naive = 0;
         struct ww_moments *m = make(&b, &naive);
         ww_fit(m, use, &fit);
         assert_true(fabs(fit.share[0] - 0.6) < 2e-3);
         assert_true(fit.tau2 < 1e-10);
+        assert_false(fit.more);
         if (i == 0) {
             assert_true(naive > 0.75);
             assert_true(plain(m) < 0.75);
@@ -96,7 +102,7 @@ static void noise_after_the_merge_is_found_and_the_decoy_is_not(void **state)
 {
     (void)state;
     const int8_t use[3] = {1, 1, 1};
-    const struct blend b = {{0.4, 0.3, 0}, 3, 0.02, 0.1};
+    const struct blend b = {{0.4, 0.3, 0}, 3, 0.02, 0.1, 0};
     struct ww_fit fit;
     double naive = 0;
     struct ww_moments *m = make(&b, &naive);
@@ -106,6 +112,19 @@ static void noise_after_the_merge_is_found_and_the_decoy_is_not(void **state)
     assert_true(fit.share[2] < 2e-3);
     assert_true(fabs(sqrt(fit.tau2) / (0.02 * 0.02 * 0.1) - 1) < 0.1);
     assert_true(fit.error[0] > 1e-5 && fit.error[0] < 1e-3);
+    ww_moments_free(m);
+}
+
+static void rounding_of_a_merge_of_a_merge_is_seen(void **state)
+{
+    (void)state;
+    const int8_t use[3] = {1, 1, 1};
+    const struct blend b = {{0.3, 0.2, 0}, 3, 0.03, 0, 0.7};
+    struct ww_fit fit;
+    double naive = 0;
+    struct ww_moments *m = make(&b, &naive);
+    ww_fit(m, use, &fit);
+    assert_true(fit.more);
     ww_moments_free(m);
 }
 
@@ -232,7 +251,7 @@ static void intervals_are_as_wide_on_either_side_of_zero(void **state)
 static void equal_sources_are_told_apart_from_none(void **state)
 {
     (void)state;
-    const struct blend b = {{0.5, 0.2}, 2, 0.02, 0};
+    const struct blend b = {{0.5, 0.2}, 2, 0.02, 0, 0};
     double naive = 0;
     uint32_t same[2];
     struct ww_moments *m = make(&b, &naive);
@@ -273,6 +292,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(share_is_right_where_plain_least_squares_is_not),
         cmocka_unit_test(noise_after_the_merge_is_found_and_the_decoy_is_not),
+        cmocka_unit_test(rounding_of_a_merge_of_a_merge_is_seen),
         cmocka_unit_test(blocks_that_shorten_weights_are_no_share_of_who_decayed),
         cmocka_unit_test(intervals_are_as_wide_on_either_side_of_zero),
         cmocka_unit_test(equal_sources_are_told_apart_from_none),
