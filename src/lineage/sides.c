@@ -13,7 +13,6 @@
 #define INTERVALS 5  /* by so many a share is below the least one that counts */
 #define STEADY 20    /* so many half intervals long, of one tensor, is a share of a sum */
 #define AGREE 6      /* tensors at least */
-#define TAKES 0.5    /* of what is left without them: most that is left with them */
 #define MAYBE (-0.1) /* a share that is worth a look at the elements */
 
 struct looking {
@@ -123,10 +122,10 @@ static bool turn(const struct looking *l, double left)
     return n > 0;
 }
 
-/* Those whose intervals are not far below zero go; any: some is left. steady: tensors
- * agree on all that are. */
-static enum ww_err keep_far(const struct looking *l, bool *any, bool *steady,
-                            struct ww_error *err)
+/* Those whose intervals are not far below zero go; any: some is left. steady: the
+ * tensors, so many that have fits of their own, agree on all that are. */
+static enum ww_err keep_far(const struct looking *l, size_t tensors, bool *any,
+                            bool *steady, struct ww_error *err)
 {
     const struct ww_moments **blocks = ww_calloc(l->ask->n, sizeof(*blocks));
     double low[WW_LINEAGE_MAX_SOURCES];
@@ -146,7 +145,7 @@ static enum ww_err keep_far(const struct looking *l, bool *any, bool *steady,
     }
     ww_fit(l->ask->whole, l->side, &fit);
     *any = false;
-    *steady = true;
+    *steady = tensors >= AGREE;
     for (unsigned i = 0; i < l->ask->n_candidates && !rc && n; i++) {
         const double half = fmax(high[i] - fit.share[i], ww_fit_margin(&fit, i, 0));
         if (l->side[i] != WW_SIDE_MINUS) {
@@ -154,7 +153,7 @@ static enum ww_err keep_far(const struct looking *l, bool *any, bool *steady,
         }
         if (fit.share[i] + INTERVALS * half < -WW_LINEAGE_LEAST) {
             *any = true;
-            *steady &= -fit.share[i] >= STEADY * sqrt((double)n) * half;
+            *steady &= -fit.share[i] >= STEADY * sqrt((double)tensors) * half;
         } else {
             l->side[i] = WW_SIDE_PLUS;
         }
@@ -163,17 +162,13 @@ static enum ww_err keep_far(const struct looking *l, bool *any, bool *steady,
     return rc;
 }
 
-/* Is so little left with these sides that they are believed? A sum has its share in every
- * tensor, whatever noise or training came after it; another training of a source that was
- * not given takes up another part of it in each. A merge of that source does not, so more
- * than what is left has to be explained. */
+/* Is so little left with these sides that they are believed? However much noise or
+ * training came after it, a sum has its share in every tensor; another training of a
+ * source that was not given takes up another part of it in each. */
 static bool is_clear(const struct looking *l, double without, bool steady)
 {
-    const struct left left = left_by_each(l, l->side);
-
-    return left.sum <= WW_SIDES_CLEAR * without ||
-           (steady && left.tensors >= AGREE && !l->ask->cells &&
-            left.sum <= TAKES * without);
+    return (steady && !l->ask->cells) ||
+           left_by_each(l, l->side).sum <= WW_SIDES_CLEAR * without;
 }
 
 /* Is some share so far below zero that elements may tell? */
@@ -213,7 +208,7 @@ enum ww_err ww_sides_find(const struct ww_sides_ask *ask, const int8_t *side,
     if ((!shows && !ask->cells) || !turn(&l, left)) {
         return WW_OK;
     }
-    rc = keep_far(&l, &out->any, &steady, err);
+    rc = keep_far(&l, each.tensors, &out->any, &steady, err);
     if (!rc && out->any) {
         out->clear = shows && is_clear(&l, each.sum, steady);
         out->any = out->clear || is_long(&l);
