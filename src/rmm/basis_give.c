@@ -52,8 +52,9 @@ static enum ww_err code_chunks(struct ww_chunk_room *room, const uint8_t *stored
     for (uint64_t at = 0; at < bytes && !rc; at += WW_CHUNK_BYTES) {
         struct ww_buf *to = &c->chunks[c->n];
         ww_buf_init(to, WW_CHUNK_MAX_CODED);
-        rc = ww_chunk_encode(room, type, stored + at, NULL,
-                             (size_t)ww_min_u64(WW_CHUNK_BYTES, bytes - at), to, err);
+        const struct ww_chunk_plain plain = {
+            type, stored + at, NULL, (size_t)ww_min_u64(WW_CHUNK_BYTES, bytes - at)};
+        rc = ww_chunk_encode(room, &plain, to, err);
         c->entries[c->n].len = (uint32_t)to->len;
         ww_sha256_of(to->data, to->len, c->entries[c->n].sha256);
         c->n++;

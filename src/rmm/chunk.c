@@ -145,59 +145,57 @@ static bool hardly_predicted(size_t coded, size_t n)
 
 /* Numbers of the form order, or bytes, as they stand: few enough for a form without
  * tables. */
-static enum ww_err try_adaptive(struct ww_chunk_room *room, struct ww_chunk_type type,
-                                const uint8_t *bytes, const uint8_t *prediction, size_t n,
-                                struct ww_error *err)
+static enum ww_err try_adaptive(struct ww_chunk_room *room,
+                                const struct ww_chunk_plain *plain, struct ww_error *err)
 {
-    if (!room->may_adapt || n / type.width > WW_ADAPTIVE_MOST) {
+    const struct ww_chunk_type type = plain->type;
+
+    if (!room->may_adapt || plain->n / type.width > WW_ADAPTIVE_MOST) {
         return WW_OK;
     }
-    if (prediction && type.exponent_mask) {
-        return ww_chunk_order_adaptive(room, type, prediction, n / type.width,
-                                       &room->third, err);
+    if (plain->prediction && type.exponent_mask) {
+        return ww_chunk_order_adaptive(room, type, plain->prediction,
+                                       plain->n / type.width, &room->third, err);
     }
-    return type.width == 1
-               ? ww_chunk_text_encode(&room->text, bytes, n, &room->third, err)
-               : WW_OK;
+    return type.width == 1 ? ww_chunk_text_encode(&room->text, plain->bytes, plain->n,
+                                                  &room->third, err)
+                           : WW_OK;
 }
 
-static enum ww_err try_forms(struct ww_chunk_room *room, struct ww_chunk_type type,
-                             const uint8_t *bytes, const uint8_t *prediction, size_t n,
-                             struct ww_error *err)
+static enum ww_err try_forms(struct ww_chunk_room *room,
+                             const struct ww_chunk_plain *plain, struct ww_error *err)
 {
     enum ww_err rc = ww_chunk_room_ready(room, err);
 
     ww_buf_clear(&room->first);
     ww_buf_clear(&room->second);
     ww_buf_clear(&room->third);
-    if (!rc && prediction && type.exponent_mask) {
+    if (!rc && plain->prediction && plain->type.exponent_mask) {
         rc = add_form(&room->first, WW_CHUNK_ORDER, err);
         if (!rc) {
-            rc = ww_chunk_order_encode(room, type, bytes, prediction, n, &room->first,
-                                       err);
+            rc = ww_chunk_order_encode(room, plain, &room->first, err);
         }
     }
     if (!rc) {
-        rc = try_adaptive(room, type, bytes, prediction, n, err);
+        rc = try_adaptive(room, plain, err);
     }
     ww_buf_clear(&room->second);
-    if (!rc && (room->first.len == 0 || hardly_predicted(room->first.len, n))) {
+    if (!rc && (room->first.len == 0 || hardly_predicted(room->first.len, plain->n))) {
         rc = add_form(&room->second, WW_CHUNK_SPLIT, err);
         if (!rc) {
-            rc = ww_chunk_split_encode(room, type, bytes, n, &room->second, err);
+            rc = ww_chunk_split_encode(room, plain, &room->second, err);
         }
     }
     return rc;
 }
 
 /* The shortest of the forms, but for same and narrow. */
-static enum ww_err encode_shortest(struct ww_chunk_room *room, struct ww_chunk_type type,
-                                   const uint8_t *bytes, const uint8_t *prediction,
-                                   size_t n, size_t few, struct ww_buf *out,
-                                   struct ww_error *err)
+static enum ww_err encode_shortest(struct ww_chunk_room *room,
+                                   const struct ww_chunk_plain *plain, size_t few,
+                                   struct ww_buf *out, struct ww_error *err)
 {
     const struct ww_buf *best = NULL;
-    enum ww_err rc = try_forms(room, type, bytes, prediction, n, err);
+    enum ww_err rc = try_forms(room, plain, err);
 
     if (rc) {
         return rc;
@@ -209,51 +207,46 @@ static enum ww_err encode_shortest(struct ww_chunk_room *room, struct ww_chunk_t
     if (room->third.len > 0 && ww_adaptive_pays(room->third.len, best->len)) {
         best = &room->third;
     }
-    if (few > 0 && few < best->len && few < n) {
+    if (few > 0 && few < best->len && few < plain->n) {
         rc = add_form(out, WW_CHUNK_FEW, err);
-        return rc ? rc : ww_chunk_few_encode(type, bytes, n, out, err);
+        return rc ? rc : ww_chunk_few_encode(plain, out, err);
     }
-    if (best->len <= n) {
+    if (best->len <= plain->n) {
         return ww_buf_add(out, best->data, best->len, err);
     }
     rc = add_form(out, WW_CHUNK_STORED, err);
-    return rc ? rc : ww_buf_add(out, bytes, n, err);
+    return rc ? rc : ww_buf_add(out, plain->bytes, plain->n, err);
 }
 
-static enum ww_err encode(struct ww_chunk_room *room, struct ww_chunk_type type,
-                          const uint8_t *bytes, const uint8_t *prediction, size_t n,
+static enum ww_err encode(struct ww_chunk_room *room, const struct ww_chunk_plain *plain,
                           bool may_narrow, struct ww_buf *out, struct ww_error *err)
 {
     size_t few = 0;
     bool narrow = false;
     enum ww_err rc = WW_OK;
 
-    if (prediction && memcmp(bytes, prediction, n) == 0) {
+    if (plain->prediction && memcmp(plain->bytes, plain->prediction, plain->n) == 0) {
         return add_form(out, WW_CHUNK_SAME, err);
     }
-    if (!ww_chunk_is_few(type, bytes, n, &few)) {
+    if (!ww_chunk_is_few(plain, &few)) {
         few = 0;
-        rc = may_narrow ? ww_chunk_narrow_encode(room, type, bytes, prediction, n,
-                                                 &narrow, out, err)
-                        : WW_OK;
+        rc = may_narrow ? ww_chunk_narrow_encode(room, plain, &narrow, out, err) : WW_OK;
     }
-    return rc || narrow
-               ? rc
-               : encode_shortest(room, type, bytes, prediction, n, few, out, err);
+    return rc || narrow ? rc : encode_shortest(room, plain, few, out, err);
 }
 
-enum ww_err ww_chunk_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
-                            const uint8_t *bytes, const uint8_t *prediction, size_t n,
-                            struct ww_buf *out, struct ww_error *err)
+enum ww_err ww_chunk_encode(struct ww_chunk_room *room,
+                            const struct ww_chunk_plain *plain, struct ww_buf *out,
+                            struct ww_error *err)
 {
-    return encode(room, type, bytes, prediction, n, true, out, err);
+    return encode(room, plain, true, out, err);
 }
 
-enum ww_err ww_chunk_encode_as_is(struct ww_chunk_room *room, struct ww_chunk_type type,
-                                  const uint8_t *bytes, const uint8_t *prediction,
-                                  size_t n, struct ww_buf *out, struct ww_error *err)
+enum ww_err ww_chunk_encode_as_is(struct ww_chunk_room *room,
+                                  const struct ww_chunk_plain *plain, struct ww_buf *out,
+                                  struct ww_error *err)
 {
-    return encode(room, type, bytes, prediction, n, false, out, err);
+    return encode(room, plain, false, out, err);
 }
 
 /* Forms that have one without tables, and the modes of that. */

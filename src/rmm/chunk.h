@@ -57,6 +57,14 @@ struct ww_chunk_type {
 };
 struct ww_chunk_type ww_chunk_type_of(enum ww_dtype dtype);
 
+/** A chunk before it is coded. */
+struct ww_chunk_plain {
+    struct ww_chunk_type type;
+    const uint8_t *bytes;
+    const uint8_t *prediction; /* n bytes, or NULL */
+    size_t n;                  /* a multiple of the width, at most WW_CHUNK_BYTES */
+};
+
 /** Working memory of one thread, about 18 MiB once it was used for coding. */
 struct ww_chunk_room;
 enum ww_err ww_chunk_room_new(struct ww_chunk_room **out,
@@ -109,21 +117,19 @@ struct ww_chunk_levels {
     float step; /* also the width of a cell */
     float levels[WW_CHUNK_LEVELS];
 };
-/** Append n bytes of finite numbers as the form dense, or as same. */
-enum ww_err ww_chunk_dense_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
+/** Append finite numbers with a prediction as the form dense, or as same. */
+enum ww_err ww_chunk_dense_encode(struct ww_chunk_room *room,
+                                  const struct ww_chunk_plain *plain,
                                   const struct ww_chunk_levels *levels,
-                                  const uint8_t *bytes, const uint8_t *prediction,
-                                  size_t n, struct ww_buf *out,
-                                  struct ww_error *err) WW_MUST_USE;
+                                  struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
 /** The integer of a change, and the change of an integer. */
 int32_t ww_chunk_dense_cell(const struct ww_chunk_levels *levels, double change);
 double ww_chunk_dense_level(const struct ww_chunk_levels *levels, int32_t q);
 
-/** Append the coded chunk, in the shortest of the exact forms. prediction (n bytes) may
- * be NULL; n is a multiple of the width and at most WW_CHUNK_BYTES. */
-enum ww_err ww_chunk_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
-                            const uint8_t *bytes, const uint8_t *prediction, size_t n,
-                            struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
+/** Append the coded chunk, in the shortest of the exact forms. */
+enum ww_err ww_chunk_encode(struct ww_chunk_room *room,
+                            const struct ww_chunk_plain *plain, struct ww_buf *out,
+                            struct ww_error *err) WW_MUST_USE;
 
 /** Decode len bytes to exactly n. False unless they are what an encoder writes for n
  *  bytes of this type; safe for any bytes. */

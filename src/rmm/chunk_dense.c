@@ -19,6 +19,13 @@
 #define BLOCK 256
 #define AT_LEVELS 3
 
+/* What is coded with its levels, and the largest exponent of its predictions. */
+struct coding {
+    const struct ww_chunk_plain *plain;
+    const struct ww_chunk_levels *levels;
+    uint32_t largest;
+};
+
 /* one: all by the first table. */
 static void contexts_of(struct ww_chunk_type type, uint32_t largest, bool one,
                         const uint8_t *prediction, size_t n, uint8_t *contexts)
@@ -53,12 +60,18 @@ double ww_chunk_dense_level(const struct ww_chunk_levels *levels, int32_t q)
     return q < 0 ? -level : level;
 }
 
-static enum ww_err add_head(const struct ww_chunk_levels *s, uint32_t largest, bool one,
-                            struct ww_buf *out, struct ww_error *err)
+/* The head, which begins with the form, and the contexts behind it. */
+static enum ww_err begin(struct ww_chunk_room *room, const struct coding *c, bool one,
+                         struct ww_buf *out, struct ww_error *err)
 {
-    const uint8_t head[] = {WW_CHUNK_DENSE, (uint8_t)largest, one, (uint8_t)s->n};
+    const struct ww_chunk_levels *s = c->levels;
+    const struct ww_chunk_plain *plain = c->plain;
+    const uint8_t head[] = {WW_CHUNK_DENSE, (uint8_t)c->largest, one, (uint8_t)s->n};
     uint32_t bits = 0;
     enum ww_err rc = ww_buf_add(out, head, sizeof(head), err);
+
+    contexts_of(plain->type, c->largest, one, plain->prediction,
+                plain->n / plain->type.width, room->contexts);
 
     for (unsigned k = 0; k < s->n && !rc; k++) {
         memcpy(&bits, &s->levels[k], sizeof(bits));
@@ -69,19 +82,20 @@ static enum ww_err add_head(const struct ww_chunk_levels *s, uint32_t largest, b
 }
 
 /* True when every integer is 0. */
-static bool fold(struct ww_chunk_room *room, struct ww_chunk_type type,
-                 const struct ww_chunk_levels *s, const uint8_t *bytes,
-                 const uint8_t *prediction, size_t n)
+static bool fold(struct ww_chunk_room *room, const struct ww_chunk_plain *plain,
+                 const struct ww_chunk_levels *s)
 {
-    const enum ww_dtype dtype = ww_chunk_own_dtype(type);
+    const enum ww_dtype dtype = ww_chunk_own_dtype(plain->type);
+    const size_t width = plain->type.width;
+    const size_t n = plain->n / width;
     double weights[BLOCK];
     double base[BLOCK];
     uint32_t any = 0;
 
     for (size_t at = 0; at < n; at += BLOCK) {
         const size_t count = n - at < BLOCK ? n - at : BLOCK;
-        ww_to_double(dtype, bytes + at * type.width, weights, count);
-        ww_to_double(dtype, prediction + at * type.width, base, count);
+        ww_to_double(dtype, plain->bytes + at * width, weights, count);
+        ww_to_double(dtype, plain->prediction + at * width, base, count);
         for (size_t i = 0; i < count; i++) {
             const int32_t q = ww_chunk_dense_cell(s, weights[i] - base[i]);
             const uint32_t u = q < 0 ? (uint32_t)(-2 * q - 1) : (uint32_t)(2 * q);
@@ -92,23 +106,19 @@ static bool fold(struct ww_chunk_room *room, struct ww_chunk_type type,
     return any == 0;
 }
 
-/* The same integers without tables; room->first is the head, which begins with the form.
- */
-static enum ww_err try_adaptive(struct ww_chunk_room *room, struct ww_chunk_type type,
-                                const struct ww_chunk_levels *levels, uint32_t largest,
-                                const uint8_t *prediction, size_t n, struct ww_buf *best,
-                                struct ww_error *err)
+/* The same integers without tables; room->first is the head. */
+static enum ww_err try_adaptive(struct ww_chunk_room *room, const struct coding *c,
+                                struct ww_buf *best, struct ww_error *err)
 {
+    const size_t n = c->plain->n / c->plain->type.width;
     const size_t with_tables = best->len;
     enum ww_err rc = WW_OK;
 
     for (unsigned i = 0; i < 4 && !rc && n <= WW_ADAPTIVE_MOST; i++) {
-        const bool one = i & 1;
         const unsigned mode = WW_ADAPTIVE_IS | (i & 2 ? WW_ADAPTIVE_ACTIVE : 0);
         ww_buf_clear(&room->first);
         ww_buf_clear(&room->second);
-        contexts_of(type, largest, one, prediction, n, room->contexts);
-        rc = add_head(levels, largest, one, &room->first, err);
+        rc = begin(room, c, i & 1, &room->first, err);
         if (!rc) {
             rc = ww_folded_adaptive(room, n, mode, room->first.data, room->first.len,
                                     &room->second, err);
@@ -122,28 +132,27 @@ static enum ww_err try_adaptive(struct ww_chunk_room *room, struct ww_chunk_type
     return rc;
 }
 
-enum ww_err ww_chunk_dense_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
+enum ww_err ww_chunk_dense_encode(struct ww_chunk_room *room,
+                                  const struct ww_chunk_plain *plain,
                                   const struct ww_chunk_levels *levels,
-                                  const uint8_t *bytes, const uint8_t *prediction,
-                                  size_t n_bytes, struct ww_buf *out,
-                                  struct ww_error *err)
+                                  struct ww_buf *out, struct ww_error *err)
 {
     static const uint8_t same = WW_CHUNK_SAME;
-    const size_t n = n_bytes / type.width;
-    const uint32_t largest = ww_chunk_order_largest(type, prediction, n);
+    const size_t n = plain->n / plain->type.width;
+    const struct coding coding = {
+        plain, levels, ww_chunk_order_largest(plain->type, plain->prediction, n)};
     struct ww_buf *tried[] = {&room->first, &room->second};
     enum ww_err rc = ww_chunk_room_ready(room, err);
 
     if (rc) {
         return rc;
     }
-    if (fold(room, type, levels, bytes, prediction, n)) {
+    if (fold(room, plain, levels)) {
         return ww_buf_add(out, &same, 1, err);
     }
     for (unsigned one = 0; one < WW_LEN(tried) && !rc; one++) {
         ww_buf_clear(tried[one]);
-        contexts_of(type, largest, one, prediction, n, room->contexts);
-        rc = add_head(levels, largest, one, tried[one], err);
+        rc = begin(room, &coding, one, tried[one], err);
         if (!rc) {
             rc = ww_folded_encode(room, n, N_BITS, tried[one], err);
         }
@@ -154,7 +163,7 @@ enum ww_err ww_chunk_dense_encode(struct ww_chunk_room *room, struct ww_chunk_ty
         rc = ww_buf_add(&room->third, best->data, best->len, err);
     }
     if (!rc && room->may_adapt) {
-        rc = try_adaptive(room, type, levels, largest, prediction, n, &room->third, err);
+        rc = try_adaptive(room, &coding, &room->third, err);
     }
     return rc ? rc : ww_buf_add(out, room->third.data, room->third.len, err);
 }

@@ -60,22 +60,24 @@ static unsigned find_values(const uint8_t *bytes, size_t n, unsigned width,
     return k;
 }
 
-bool ww_chunk_is_few(struct ww_chunk_type type, const uint8_t *bytes, size_t n_bytes,
-                     size_t *coded)
+bool ww_chunk_is_few(const struct ww_chunk_plain *plain, size_t *coded)
 {
+    const struct ww_chunk_type type = plain->type;
     uint64_t values[MOST];
-    const size_t n = n_bytes / type.width;
-    const unsigned k = find_values(bytes, n, type.width, values);
+    const size_t n = plain->n / type.width;
+    const unsigned k = find_values(plain->bytes, n, type.width, values);
 
     *coded = 1 + (size_t)k * type.width + packed_bytes(n, bits_for(k));
     return k > 0 && k <= MOST;
 }
 
-enum ww_err ww_chunk_few_encode(struct ww_chunk_type type, const uint8_t *bytes,
-                                size_t n_bytes, struct ww_buf *out, struct ww_error *err)
+enum ww_err ww_chunk_few_encode(const struct ww_chunk_plain *plain, struct ww_buf *out,
+                                struct ww_error *err)
 {
+    const struct ww_chunk_type type = plain->type;
+    const uint8_t *bytes = plain->bytes;
     uint64_t values[MOST];
-    const size_t n = n_bytes / type.width;
+    const size_t n = plain->n / type.width;
     const unsigned k = find_values(bytes, n, type.width, values);
     const unsigned bits = bits_for(k);
     const uint8_t count = (uint8_t)k;

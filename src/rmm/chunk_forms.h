@@ -54,9 +54,8 @@ struct ww_chunk_room {
 enum ww_err ww_chunk_order_adaptive(struct ww_chunk_room *room, struct ww_chunk_type type,
                                     const uint8_t *prediction, size_t n,
                                     struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
-enum ww_err ww_chunk_order_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
-                                  const uint8_t *bytes, const uint8_t *prediction,
-                                  size_t n, struct ww_buf *out,
+enum ww_err ww_chunk_order_encode(struct ww_chunk_room *room,
+                                  const struct ww_chunk_plain *plain, struct ww_buf *out,
                                   struct ww_error *err) WW_MUST_USE;
 bool ww_chunk_order_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
                            const uint8_t *coded, size_t len, const uint8_t *prediction,
@@ -66,8 +65,9 @@ uint32_t ww_chunk_order_largest(struct ww_chunk_type type, const uint8_t *predic
                                 size_t n);
 void ww_chunk_order_contexts(struct ww_chunk_type type, uint32_t largest,
                              const uint8_t *prediction, size_t n, uint8_t *contexts);
-enum ww_err ww_chunk_split_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
-                                  const uint8_t *bytes, size_t n, struct ww_buf *out,
+/** Without the prediction, as the form few. */
+enum ww_err ww_chunk_split_encode(struct ww_chunk_room *room,
+                                  const struct ww_chunk_plain *plain, struct ww_buf *out,
                                   struct ww_error *err) WW_MUST_USE;
 bool ww_chunk_split_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
                            const uint8_t *coded, size_t len, uint8_t *out,
@@ -85,28 +85,25 @@ bool ww_chunk_dense_decode(struct ww_chunk_room *room, struct ww_chunk_type type
                            uint8_t *out, size_t n) WW_MUST_USE;
 
 /** Are there few enough different numbers, and what would their form cost? */
-bool ww_chunk_is_few(struct ww_chunk_type type, const uint8_t *bytes, size_t n,
-                     size_t *coded);
+bool ww_chunk_is_few(const struct ww_chunk_plain *plain, size_t *coded);
 /** Only where there are. */
-enum ww_err ww_chunk_few_encode(struct ww_chunk_type type, const uint8_t *bytes, size_t n,
-                                struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_chunk_few_encode(const struct ww_chunk_plain *plain, struct ww_buf *out,
+                                struct ww_error *err) WW_MUST_USE;
 bool ww_chunk_few_decode(struct ww_chunk_type type, const uint8_t *coded, size_t len,
                          uint8_t *out, size_t n) WW_MUST_USE;
 
 /** Are the numbers of a chunk of F32 or F16 all those of a narrower dtype? Then out has
  * the form narrow. */
-enum ww_err ww_chunk_narrow_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
-                                   const uint8_t *bytes, const uint8_t *prediction,
-                                   size_t n, bool *is, struct ww_buf *out,
-                                   struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_chunk_narrow_encode(struct ww_chunk_room *room,
+                                   const struct ww_chunk_plain *plain, bool *is,
+                                   struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
 bool ww_chunk_narrow_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
                             const uint8_t *coded, size_t len, const uint8_t *prediction,
                             uint8_t *out, size_t n) WW_MUST_USE;
 
 /** As ww_chunk_encode, but not as narrow. */
-enum ww_err ww_chunk_encode_as_is(struct ww_chunk_room *room, struct ww_chunk_type type,
-                                  const uint8_t *bytes, const uint8_t *prediction,
-                                  size_t n, struct ww_buf *out,
+enum ww_err ww_chunk_encode_as_is(struct ww_chunk_room *room,
+                                  const struct ww_chunk_plain *plain, struct ww_buf *out,
                                   struct ww_error *err) WW_MUST_USE;
 
 /** Make the buffers that coding needs, once. */

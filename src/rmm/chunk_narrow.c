@@ -41,12 +41,12 @@ static bool narrow_all(enum ww_dtype wide, enum ww_dtype dtype, const uint8_t *b
     return true;
 }
 
-enum ww_err ww_chunk_narrow_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
-                                   const uint8_t *bytes, const uint8_t *prediction,
-                                   size_t n, bool *is, struct ww_buf *out,
-                                   struct ww_error *err)
+enum ww_err ww_chunk_narrow_encode(struct ww_chunk_room *room,
+                                   const struct ww_chunk_plain *plain, bool *is,
+                                   struct ww_buf *out, struct ww_error *err)
 {
-    const unsigned most = n_kinds(type);
+    const size_t n = plain->n;
+    const unsigned most = n_kinds(plain->type);
     enum ww_err rc = most > 0 ? ww_chunk_room_ready(room, err) : WW_OK;
     uint8_t kind = 0;
 
@@ -54,8 +54,8 @@ enum ww_err ww_chunk_narrow_encode(struct ww_chunk_room *room, struct ww_chunk_t
     if (rc || most == 0 || n == 0) {
         return rc;
     }
-    const enum ww_dtype wide = ww_chunk_own_dtype(type);
-    while (kind < most && !narrow_all(wide, kinds[kind], bytes, n, room->narrow)) {
+    const enum ww_dtype wide = ww_chunk_own_dtype(plain->type);
+    while (kind < most && !narrow_all(wide, kinds[kind], plain->bytes, n, room->narrow)) {
         kind++;
     }
     if (kind == most) {
@@ -63,14 +63,16 @@ enum ww_err ww_chunk_narrow_encode(struct ww_chunk_room *room, struct ww_chunk_t
     }
     const uint8_t head[] = {WW_CHUNK_NARROW, kind};
     const size_t before = out->len;
-    if (prediction) {
-        ww_recode(wide, kinds[kind], prediction, room->recast, n / type.width);
+    const size_t count = n / plain->type.width;
+    const struct ww_chunk_plain narrow = {ww_chunk_type_of(kinds[kind]), room->narrow,
+                                          plain->prediction ? room->recast : NULL,
+                                          2 * count};
+    if (plain->prediction) {
+        ww_recode(wide, kinds[kind], plain->prediction, room->recast, count);
     }
     rc = ww_buf_add(out, head, sizeof(head), err);
     if (!rc) {
-        rc = ww_chunk_encode_as_is(room, ww_chunk_type_of(kinds[kind]), room->narrow,
-                                   prediction ? room->recast : NULL, 2 * (n / type.width),
-                                   out, err);
+        rc = ww_chunk_encode_as_is(room, &narrow, out, err);
     }
     *is = !rc && out->len - before <= n;
     if (!rc && !*is) {

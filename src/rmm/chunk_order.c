@@ -93,23 +93,23 @@ void ww_chunk_order_contexts(struct ww_chunk_type type, uint32_t largest,
     (void)steps_of(type.width)->contexts(type, largest, prediction, n, contexts);
 }
 
-enum ww_err ww_chunk_order_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
-                                  const uint8_t *bytes, const uint8_t *prediction,
-                                  size_t n_bytes, struct ww_buf *out,
+enum ww_err ww_chunk_order_encode(struct ww_chunk_room *room,
+                                  const struct ww_chunk_plain *plain, struct ww_buf *out,
                                   struct ww_error *err)
 {
+    const struct ww_chunk_type type = plain->type;
     const struct steps *steps = steps_of(type.width);
-    const size_t n = n_bytes / type.width;
-    const uint32_t largest = steps->largest(type, prediction, n);
+    const size_t n = plain->n / type.width;
+    const uint32_t largest = steps->largest(type, plain->prediction, n);
     const uint8_t byte = (uint8_t)largest;
     const enum ww_err rc = ww_buf_add(out, &byte, 1, err);
 
     ww_folded_begin_count(room);
     for (size_t at = 0; at < n; at += WW_CHUNK_BLOCK) {
         const size_t some = n - at < WW_CHUNK_BLOCK ? n - at : WW_CHUNK_BLOCK;
-        const uint8_t *base = prediction + at * type.width;
+        const uint8_t *base = plain->prediction + at * type.width;
         (void)steps->contexts(type, largest, base, some, room->contexts + at);
-        steps->fold(bytes + at * type.width, base, some, room->folded + at);
+        steps->fold(plain->bytes + at * type.width, base, some, room->folded + at);
         ww_folded_count(room, at, some, 8 * type.width);
     }
     return rc ? rc : ww_folded_finish(room, n, 8 * type.width, out, err);

@@ -75,10 +75,13 @@ static enum ww_err add_table(struct ww_chunk_room *room, size_t n, struct ww_buf
     return ww_rans_table_write(table, out, err);
 }
 
-enum ww_err ww_chunk_split_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
-                                  const uint8_t *bytes, size_t n_bytes,
-                                  struct ww_buf *out, struct ww_error *err)
+enum ww_err ww_chunk_split_encode(struct ww_chunk_room *room,
+                                  const struct ww_chunk_plain *plain, struct ww_buf *out,
+                                  struct ww_error *err)
 {
+    const struct ww_chunk_type type = plain->type;
+    const uint8_t *bytes = plain->bytes;
+    const size_t n_bytes = plain->n;
     struct ww_lanes_text text = {.spread = &room->spread,
                                  .kind = WW_LANES_PLAIN,
                                  .numbers = room->folded,

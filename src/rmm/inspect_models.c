@@ -244,9 +244,10 @@ static enum ww_err rate(struct work *w, size_t i, const struct ww_peek_tensor *t
     for (size_t done = 0; done < n_bytes && !rc; done += WW_CHUNK_BYTES) {
         const size_t n =
             n_bytes - done < WW_CHUNK_BYTES ? n_bytes - done : WW_CHUNK_BYTES;
+        const struct ww_chunk_plain plain = {ww_chunk_type_of(t->dtype), bytes + done,
+                                             base + done, n};
         ww_buf_clear(&w->x->coded);
-        rc = ww_chunk_dense_encode(w->x->room, ww_chunk_type_of(t->dtype), &dense.levels,
-                                   bytes + done, base + done, n, &w->x->coded, err);
+        rc = ww_chunk_dense_encode(w->x->room, &plain, &dense.levels, &w->x->coded, err);
         w->bits[at] += 8 * (double)w->x->coded.len;
     }
     ww_dense_measure(&in, &dense.levels, &sums);

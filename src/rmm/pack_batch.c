@@ -192,18 +192,19 @@ static bool is_predicted(const struct ww_pack_job *job)
 static enum ww_err code_exactly(struct ww_chunk_room *room, struct ww_pack_job *job,
                                 struct ww_buf *out)
 {
-    return ww_chunk_encode(room, job->type, job->bytes,
-                           is_predicted(job) ? job->prediction : NULL, job->n, out,
-                           &job->err);
+    const struct ww_chunk_plain plain = {
+        job->type, job->bytes, is_predicted(job) ? job->prediction : NULL, job->n};
+
+    return ww_chunk_encode(room, &plain, out, &job->err);
 }
 
 /* Where half of the bits are wanted back, all of them may cost no more. */
 static enum ww_err code_levels(struct ww_chunk_room *room, struct ww_pack_job *job)
 {
+    const struct ww_chunk_plain plain = {job->type, job->bytes, job->prediction, job->n};
     struct ww_buf exact;
     enum ww_err rc =
-        ww_chunk_dense_encode(room, job->type, job->levels, job->bytes, job->prediction,
-                              job->n, &job->coded, &job->err);
+        ww_chunk_dense_encode(room, &plain, job->levels, &job->coded, &job->err);
 
     if (rc ? rc != WW_E_LIMIT : job->coded.len < job->n / 2) {
         return rc;

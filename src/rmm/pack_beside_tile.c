@@ -71,16 +71,14 @@ static void give_room(struct ww_pack_beside *b, struct ww_beside_room *room)
 }
 
 static enum ww_err code(struct ww_pack_beside *b, struct ww_beside_room *room,
-                        struct ww_beside_tensor *t, struct ww_beside_chunk *to,
-                        const uint8_t *bytes, const uint8_t *prediction, size_t n,
-                        struct ww_error *err)
+                        const struct ww_chunk_plain *plain, struct ww_beside_tensor *t,
+                        struct ww_beside_chunk *to, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
     ww_buf_clear(&room->coded);
-    ww_chunk_room_hints(room->room, NULL, 0, prediction, n);
-    rc = ww_chunk_encode(room->room, ww_chunk_type_of(t->dtype), bytes, prediction, n,
-                         &room->coded, err);
+    ww_chunk_room_hints(room->room, NULL, 0, plain->prediction, plain->n);
+    rc = ww_chunk_encode(room->room, plain, &room->coded, err);
     if (rc) {
         return rc;
     }
@@ -112,13 +110,14 @@ static enum ww_err code_in_tile(struct ww_pack_beside *b,
     struct ww_beside_tensor *t = &b->tensors[seen->tensor];
     struct ww_beside_room *room = take_room(b);
     const size_t n = chunk_bytes(t, chunk);
+    const struct ww_chunk_plain plain = {ww_chunk_type_of(t->dtype), room->bytes,
+                                         room->prediction, n};
     enum ww_err rc = WW_OK;
 
     for (size_t m = 0; m < b->n_wanted && !rc; m++) {
         predict(b, seen, m, from, n, room->prediction);
         memcpy(room->bytes, source_bytes(b, seen, m) + from, n);
-        rc = code(b, room, t, &chunks_of(b, t, chunk)[m], room->bytes, room->prediction,
-                  n, err);
+        rc = code(b, room, &plain, t, &chunks_of(b, t, chunk)[m], err);
     }
     give_room(b, room);
     return rc;
@@ -134,8 +133,9 @@ static enum ww_err code_open(struct ww_pack_beside *b, const struct ww_beside_op
 
     for (size_t m = 0; m < b->n_wanted && !rc; m++) {
         const uint8_t *bytes = open->bytes + 2 * m * WW_CHUNK_BYTES;
-        rc = code(b, room, t, &chunks_of(b, t, open->chunk)[m], bytes,
-                  bytes + WW_CHUNK_BYTES, n, err);
+        const struct ww_chunk_plain plain = {ww_chunk_type_of(t->dtype), bytes,
+                                             bytes + WW_CHUNK_BYTES, n};
+        rc = code(b, room, &plain, t, &chunks_of(b, t, open->chunk)[m], err);
     }
     give_room(b, room);
     return rc;

@@ -18,11 +18,12 @@ static enum ww_err count(const struct ww_pack_choice *x, struct ww_chunk_room *c
                          bool predicted, size_t n, struct ww_buf *coded, uint64_t *bytes,
                          struct ww_error *err)
 {
+    const struct ww_chunk_plain plain = {x->job->type, x->job->bytes,
+                                         predicted ? x->job->prediction : NULL, n};
     enum ww_err rc = WW_OK;
 
     ww_buf_clear(coded);
-    rc = ww_chunk_encode(coder, x->job->type, x->job->bytes,
-                         predicted ? x->job->prediction : NULL, n, coded, err);
+    rc = ww_chunk_encode(coder, &plain, coded, err);
     *bytes += coded->len;
     return rc;
 }

@@ -100,6 +100,7 @@ static int run(struct ww_chunk_room *room, double delta, unsigned rounds)
 {
     static uint8_t base[WW_CHUNK_BYTES], bytes[WW_CHUNK_BYTES], back[WW_CHUNK_BYTES];
     const struct ww_chunk_type type = ww_chunk_type_of(WW_DTYPE_BF16);
+    const struct ww_chunk_plain plain = {type, bytes, base, sizeof(bytes)};
     double code = 1e9;
     double decode = 1e9;
     struct ww_error err = {0};
@@ -111,7 +112,7 @@ static int run(struct ww_chunk_room *room, double delta, unsigned rounds)
     for (unsigned r = 0; r < rounds && good; r++) {
         const double start = now();
         ww_buf_clear(&coded);
-        good = !ww_chunk_encode(room, type, bytes, base, sizeof(bytes), &coded, &err);
+        good = !ww_chunk_encode(room, &plain, &coded, &err);
         const double middle = now();
         good = good && ww_chunk_decode(room, type, coded.data, coded.len, base, back,
                                        sizeof(back));

@@ -273,15 +273,15 @@ static enum ww_err code(struct ww_chunk_room *room, const struct one *c,
     const struct ww_chunk_scales own = {
         1, 4, 1, c->form == WW_CHUNK_ADAPTIVE ? 0 : 2, scales, classes, near};
     const struct ww_chunk_type type = ww_chunk_type_of(c->dtype);
+    const struct ww_chunk_plain plain = {type, bytes, predicted(c) ? prediction : NULL,
+                                         (size_t)c->n * type.width};
     uint64_t seed = 9;
 
     if (c->content == CHANGE) {
-        return ww_chunk_dense_encode(room, type, &levels, bytes, prediction,
-                                     (size_t)c->n * type.width, out, err);
+        return ww_chunk_dense_encode(room, &plain, &levels, out, err);
     }
     if (c->content != FACTORS && c->content != NEAR) {
-        return ww_chunk_encode(room, type, bytes, predicted(c) ? prediction : NULL,
-                               (size_t)c->n * type.width, out, err);
+        return ww_chunk_encode(room, &plain, out, err);
     }
     for (size_t i = 0; i < c->n; i++) {
         integers[i] = (int16_t)(bell(&seed) * 300.0F);

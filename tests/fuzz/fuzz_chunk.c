@@ -19,16 +19,16 @@
 #define MANY 32u
 #define MESSAGE 4096 /* ends before many numbers do */
 
-static void check_back(struct ww_chunk_room *room, struct ww_chunk_type type,
-                       const uint8_t *bytes, const uint8_t *base, size_t n)
+static void check_back(struct ww_chunk_room *room, const struct ww_chunk_plain *plain)
 {
     static uint8_t back[MOST * 8];
     struct ww_error err = {0};
     struct ww_buf coded;
     ww_buf_init(&coded, WW_CHUNK_MAX_CODED);
-    FUZZ_CHECK(ww_chunk_encode(room, type, bytes, base, n, &coded, &err) == WW_OK);
-    FUZZ_CHECK(ww_chunk_decode(room, type, coded.data, coded.len, base, back, n));
-    FUZZ_CHECK(memcmp(back, bytes, n) == 0);
+    FUZZ_CHECK(ww_chunk_encode(room, plain, &coded, &err) == WW_OK);
+    FUZZ_CHECK(ww_chunk_decode(room, plain->type, coded.data, coded.len,
+                               plain->prediction, back, plain->n));
+    FUZZ_CHECK(memcmp(back, plain->bytes, plain->n) == 0);
     ww_buf_release(&coded);
 }
 
@@ -127,7 +127,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         check_beside(room, type, copy, len - 2, prediction, out, n, good);
     }
     if (good) {
-        check_back(room, type, out, prediction, n);
+        check_back(room, &(struct ww_chunk_plain){type, out, prediction, n});
     }
     ww_free(copy);
     return 0;

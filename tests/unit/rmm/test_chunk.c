@@ -54,7 +54,8 @@ static unsigned round_trip(struct fx *f, enum ww_dtype dtype, bool predicted, si
     const uint8_t *base = predicted ? f->base : NULL;
     struct ww_error err = {0};
     ww_buf_clear(&f->coded);
-    OK(ww_chunk_encode(f->room, type, f->bytes, base, n, &f->coded, &err));
+    OK(ww_chunk_encode(f->room, &(struct ww_chunk_plain){type, f->bytes, base, n},
+                       &f->coded, &err));
     assert_true(f->coded.len <= n + 1);
     memset(f->back, 0xa5, n);
     assert_true(

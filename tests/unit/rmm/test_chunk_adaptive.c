@@ -75,12 +75,12 @@ static void make_pair(struct fx *f, enum ww_dtype dtype, size_t n, double delta)
 static size_t tables_take(struct fx *f, enum ww_dtype dtype, size_t n,
                           const uint8_t *base)
 {
+    const struct ww_chunk_plain plain = {ww_chunk_type_of(dtype), f->bytes, base, n};
     struct ww_error err = {0};
     struct ww_buf coded;
     size_t len = 0;
     ww_buf_init(&coded, WW_CHUNK_MAX_CODED);
-    OK(ww_chunk_encode(f->tables, ww_chunk_type_of(dtype), f->bytes, base, n, &coded,
-                       &err));
+    OK(ww_chunk_encode(f->tables, &plain, &coded, &err));
     len = coded.len;
     ww_buf_release(&coded);
     return len;
@@ -96,10 +96,10 @@ static bool decodes(struct fx *f, enum ww_dtype dtype, const uint8_t *base, size
 /* Any room decodes what one that may adapt has coded. */
 static void round_trip(struct fx *f, enum ww_dtype dtype, const uint8_t *base, size_t n)
 {
+    const struct ww_chunk_plain plain = {ww_chunk_type_of(dtype), f->bytes, base, n};
     struct ww_error err = {0};
     ww_buf_clear(&f->coded);
-    OK(ww_chunk_encode(f->room, ww_chunk_type_of(dtype), f->bytes, base, n, &f->coded,
-                       &err));
+    OK(ww_chunk_encode(f->room, &plain, &f->coded, &err));
     assert_true(f->coded.len <= n + 1);
     assert_true(decodes(f, dtype, base, f->coded.len, n));
     assert_memory_equal(f->back, f->bytes, n);
@@ -266,12 +266,11 @@ static void levels_are_coded_without_tables(void **state)
     struct ww_error err = {0};
     struct ww_buf plain;
     const size_t n = 8192;
+    const struct ww_chunk_plain in = {type, f->bytes, f->base, 2 * n};
     ww_buf_init(&plain, WW_CHUNK_MAX_CODED);
     make_pair(f, WW_DTYPE_BF16, n, 5e-4);
-    OK(ww_chunk_dense_encode(f->tables, type, &levels, f->bytes, f->base, 2 * n, &plain,
-                             &err));
-    OK(ww_chunk_dense_encode(f->room, type, &levels, f->bytes, f->base, 2 * n, &f->coded,
-                             &err));
+    OK(ww_chunk_dense_encode(f->tables, &in, &levels, &plain, &err));
+    OK(ww_chunk_dense_encode(f->room, &in, &levels, &f->coded, &err));
     assert_int_equal(f->coded.data[0], WW_CHUNK_ADAPTIVE);
     assert_true(f->coded.len + 100 < plain.len); /* states of lanes and tables */
     assert_true(

@@ -46,6 +46,7 @@ static size_t there_and_back(const struct ww_dense_input *in, const struct ww_de
 {
     const struct ww_chunk_type type = ww_chunk_type_of(in->dtype);
     const size_t n_bytes = N * type.width;
+    const struct ww_chunk_plain plain = {type, weights, base, n_bytes};
     struct ww_error err = {0};
     struct ww_chunk_room *room = NULL;
     struct ww_buf coded;
@@ -55,8 +56,7 @@ static size_t there_and_back(const struct ww_dense_input *in, const struct ww_de
     size_t len = 0;
     ww_buf_init(&coded, WW_CHUNK_MAX_CODED);
     OK(ww_chunk_room_new(&room, &err));
-    OK(ww_chunk_dense_encode(room, type, &d->levels, weights, base, n_bytes, &coded,
-                             &err));
+    OK(ww_chunk_dense_encode(room, &plain, &d->levels, &coded, &err));
     len = coded.len;
     assert_false(ww_chunk_decode(room, type, coded.data, len, NULL, back, n_bytes));
     assert_false(ww_chunk_decode(room, type, coded.data, len - 1, base, back, n_bytes));
@@ -198,8 +198,9 @@ static void damaged_heads_are_refused(void **state)
     ww_buf_init(&coded, WW_CHUNK_MAX_CODED);
     OK(ww_chunk_room_new(&room, &err));
     OK(ww_dense_fit(&in, 0.5, &d, &err));
-    OK(ww_chunk_dense_encode(room, type, &d.levels, weights, base, (size_t)2 * N, &coded,
-                             &err));
+    OK(ww_chunk_dense_encode(room,
+                             &(struct ww_chunk_plain){type, weights, base, (size_t)2 * N},
+                             &d.levels, &coded, &err));
     const struct {
         unsigned at;
         uint8_t value;
