@@ -75,7 +75,7 @@ make_dense() {
     cp -r locked worse
     printf 'x' | dd of=worse/attestations/residual.sealed bs=1 seek=9000 conv=notrunc status=none
     refused 1 "residual.sealed" "$WW" unlock worse back --key lock
-    [ ! -e back ] && [ ! -e back.partial ]
+    nothing_written back
 }
 
 @test "options that do not go together are told" {

@@ -72,13 +72,7 @@ END
     "$WW" key new signing --out boss --no-passphrase -q
     "$WW" evo run pool.yml tasks.jsonl --cache answers --output recipe.json --sign boss.key -q >/dev/null
     jq -r .payload recipe.json | base64 -d | jq -e '[.members[].adapters] == [[2, 0], [0, -2]]'
-    "$WW" evo serve recipe.json --key boss.pub --listen 127.0.0.1:0 2>said >/dev/null 3>&- &
-    servers+=($!)
-    for _ in $(seq 1200); do
-        base=$(sed -n 's|^.*listening at \(http://.*\)/v1$|\1|p' said)
-        [ -n "$base" ] && break
-        sleep 0.05
-    done
+    serve
     curl -s -m 20 "$base/v1/completions" -d '{"model": "fusion", "prompt": "R:abcd=", "max_tokens": 9, "temperature": 0}' >body
     jq -e '.choices[0].text == "dcba"' body
 }
@@ -260,13 +254,7 @@ END
     [ "$(jq .rules[1].bits hides.bytes)" = "$(jq .rules[1].bits plain.bytes)" ]
     "$WW" key new signing --out boss --no-passphrase -q
     "$WW" evo fit pool.yml tasks.jsonl --cache hides --top 30 --rule uniform --output recipe.json --sign boss.key -q >/dev/null
-    "$WW" evo serve recipe.json --key boss.pub --listen 127.0.0.1:0 2>said >/dev/null 3>&- &
-    servers+=($!)
-    for _ in $(seq 1200); do
-        base=$(sed -n 's|^.*listening at \(http://.*\)/v1$|\1|p' said)
-        [ -n "$base" ] && break
-        sleep 0.05
-    done
+    serve
     curl -s -m 20 "$base/v1/completions" -d '{"model": "fusion", "prompt": "R:abcd=", "max_tokens": 9, "temperature": 0}' >body
     jq -e '.choices[0].text == "dcba" and .choices[0].finish_reason == "stop"' body
     # the end that was scored behind the text is not the question's
@@ -295,13 +283,7 @@ END
     "$WW" key new signing --out boss --no-passphrase -q
     pool completions vllm sglang tgi ollama >pool.yml
     "$WW" evo run pool.yml tasks.jsonl --cache all --top 5 --rule uniform --output recipe.json --sign boss.key -q >/dev/null
-    "$WW" evo serve recipe.json --key boss.pub --listen 127.0.0.1:0 2>said >/dev/null 3>&- &
-    servers+=($!)
-    for _ in $(seq 1200); do
-        base=$(sed -n 's|^.*listening at \(http://.*\)/v1$|\1|p' said)
-        [ -n "$base" ] && break
-        sleep 0.05
-    done
+    serve
     curl -s -m 20 "$base/v1/completions" -d '{"model": "fusion", "prompt": "R:abcd=", "max_tokens": 9, "temperature": 0}' >body
     jq -e '.choices[0].text == "dcba" and .choices[0].finish_reason == "stop"' body
 }

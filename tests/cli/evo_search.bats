@@ -103,7 +103,8 @@ start() {
     by() { "$WW" evo search space.yml --evaluator ./until --output out.json --journal j --evaluations 45 -q; }
     by >/dev/null
     mv out.json whole.json
-    head -n 4 j >part && mv part j
+    head -n 4 j >part
+    mv part j
     touch spent
     refused 1 "status 75.*begin it again" by
     nothing_written out.json

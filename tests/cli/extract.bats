@@ -31,7 +31,7 @@ load helper
     refused 2 "energy" "$WW" extract model "$AMBER" out --energy 2
     mkdir exists
     refused 4 "exists" "$WW" extract "$AMBER/../base" "$AMBER" exists --rank 2
-    [ ! -e out ] && [ ! -e out.partial ]
+    nothing_written out
 }
 
 # Nothing lies in the nameless file then: all of the adapter is read where it is written.

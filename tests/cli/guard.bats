@@ -171,7 +171,9 @@ ROOT=(--policy-root root.signed.json --policy policy.signed.json)
         {id: "not", effect: "forbid", subjects: ["anyone"], actions: ["lock"], resources: ["tag:secret"]}]' \
         "$BATS_TEST_DIRNAME/../../policies/partners-only.json" >p.json
     house p.json
-    rm -r a && cp -r probe a && rm -r a/attestations a/model.sig
+    rm -r a
+    cp -r probe a
+    rm -r a/attestations a/model.sig
     printf -- '---\nlicense: mit\ntags:\n- secret\n---\n' >a/README.md
     "$WW" sign a --key owner.key --tensors --origin -q
     refused 1 "forbidden" "$WW" lock a out --key lock "${ROOT[@]}" --as owner.key --decision d1 -q

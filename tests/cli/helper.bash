@@ -5,9 +5,12 @@ WW=$WW_BIN/weightward
 VERIFY=$WW_BIN/weightward-verify
 AMBER=$BATS_TEST_DIRNAME/../vectors/amber/expert-rev
 
-setup() {
+new_folder() {
     cd "$BATS_TEST_TMPDIR" || return 1
     umask 077
+}
+setup() {
+    new_folder
 }
 
 # The bundled base and its two experts, to be changed, in this folder.

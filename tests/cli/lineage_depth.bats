@@ -95,6 +95,7 @@ places() {
     head=$(od -An -tu8 -N8 "$file" | tr -d ' ')
     tail -c +9 "$file" | head -c "$head" |
         jq -r 'to_entries[] | select(.key | test("layers[.][01][.]")) | .value.data_offsets | @tsv' >offsets
+    [ -s offsets ]
     while read -r from end; do
         head -c $((end - from)) /dev/urandom | tr '\200-\377' '\000-\177' | tr '\100-\177' '\000-\077' |
             dd of="$file" seek=$((8 + head + from)) oflag=seek_bytes conv=notrunc status=none

@@ -98,6 +98,7 @@ signed() {
     while read -r line; do grep -qF "<title>$line moved far enough" out/report.html; done <cells
     jq -r '.per_tensor[] | select(.unexplained >= 0) | "\(.name) \(.unexplained)"' out/report.json |
         awk '{ printf "%s: %.4f unexplained\n", $1, $2 }' >residuals
+    [ -s residuals ]
     while read -r line; do grep -qF "<title>$line" out/report.html; done <residuals
     # Sentences keep to the scale; the replay's table has a row for each recipe.
     jq -e 'all(.findings[]; .scale == "supports" or .scale == "does not support" or .scale == "cannot tell")' out/report.json

@@ -310,7 +310,7 @@ YML
     "$WW" merge recipe.yml out --shard-size 500K -q
     [ -e out/model-00001-of-00003.safetensors ]
     jq -e '.weight_map | length == 39' out/model.safetensors.index.json
-    run "$WW_BIN/compare_models" whole out
+    run -0 "$WW_BIN/compare_models" whole out
     [[ $output == "tensors that differ: 0 of 39"* ]]
     "$WW" merge --rederive out -q
 }

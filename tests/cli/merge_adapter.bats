@@ -102,7 +102,8 @@ adapter() {
 
 @test "an adapter made for a model of another name is refused, or doubted when that is not plain" {
     once make_adapted
-    jq '._name_or_path = "org/amber"' base/config.json >c && mv c base/config.json
+    jq '._name_or_path = "org/amber"' base/config.json >c
+    mv c base/config.json
     adapter doubted 'base_model_name_or_path: "somewhere/on/a/disk"'
     "$WW" merge doubted.yml out 2>said
     grep -q "was made for 'somewhere/on/a/disk'" said

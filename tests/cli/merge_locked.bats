@@ -76,7 +76,7 @@ same_under_key() {
         merge $method o open "" $base
         merge $method o locked-merge lo/ $base
         "$WW" lock open open-locked-$method --key lock --no-scale -q
-        run "$WW_BIN/compare_models" open-locked-$method locked-merge
+        run -0 "$WW_BIN/compare_models" open-locked-$method locked-merge
         echo "$method: $output"
         differ=$(cmp -l open-locked-$method/model.safetensors locked-merge/model.safetensors |
             wc -l || true)

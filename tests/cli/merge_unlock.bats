@@ -42,7 +42,8 @@ same_as_open() {
     done
     jq -e '[.predicate.buildDefinition.resolvedDependencies[].annotations.unlocked |
             length] == [64, 64, 64]' out1/attestations/provenance.intoto.json
-    [ ! -e l/base/model.safetensors.partial ] && [ ! -e out1.steps ]
+    [ ! -e l/base/model.safetensors.partial ]
+    [ ! -e out1.steps ]
 }
 
 @test "a method that looks at whole tensors, mixed dtypes and slices read locked models too" {
@@ -147,7 +148,8 @@ both_ways() {
     # these files the names must be the same, of all others the bytes.
     diff <(cd later/out && find . | named) <(cd once/out && find . | named)
     diff -rq -x '*.sigstore.json' -x model.sig -x bom.cdx.json later/out once/out
-    [ ! -e once/out.steps ] && [ ! -e once/out.partial ]
+    [ ! -e once/out.steps ]
+    [ ! -e once/out.partial ]
 }
 
 @test "a merge that is locked as it is made equals the merge that was locked later" {

@@ -25,7 +25,9 @@ signed_model() {
     }
     flip model/model.safetensors 300000
     refused_verify "model.safetensors"
-    rm -rf model && make_model && "$WW" sign model --key me.key -q
+    rm -r model
+    make_model
+    "$WW" sign model --key me.key -q
     echo more >model/extra.txt
     refused_verify "extra.txt"
     "$VERIFY" model --key me.pub --ignore-unsigned-files
@@ -37,12 +39,11 @@ signed_model() {
     mv model/tokenizer.json kept
     ln -s ../kept model/tokenizer.json
     refused_verify "tokenizer.json"
-    rm model/tokenizer.json && mv kept model/tokenizer.json
+    rm model/tokenizer.json
+    mv kept model/tokenizer.json
     "$VERIFY" model --key me.pub
     rm model/model.sig
-    status=0
-    "$VERIFY" model --key me.pub 2>stderr || status=$?
-    [ "$status" = 1 ]
+    refused_verify "no signature 'model.sig'"
 }
 
 @test "a signature by another key names both" {
