@@ -28,16 +28,6 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static float gauss(uint64_t *seed)
-{
-    double sum = 0;
-
-    for (unsigned i = 0; i < 12; i++) {
-        sum += (double)(fx_random(seed) >> 11) / 9007199254740992.0;
-    }
-    return (float)(sum - 6);
-}
-
 static void put(float x, uint8_t *at)
 {
     ww_chunk_own_number(ww_chunk_type_of(WW_DTYPE_BF16), 1, x, at);
@@ -58,10 +48,10 @@ static void make(double delta, uint8_t *base, uint8_t *bytes)
     uint64_t seed = 1;
 
     for (size_t i = 0; i < N; i++) {
-        put(0.02F * gauss(&seed), base + 2 * i);
+        put(0.02F * (float)fx_normal(&seed), base + 2 * i);
         const float w = get(base + 2 * i);
-        const float moved =
-            delta > 0 ? w + (float)delta * gauss(&seed) : w * (1 + 0.006F * gauss(&seed));
+        const float moved = delta > 0 ? w + (float)delta * (float)fx_normal(&seed)
+                                      : w * (1 + 0.006F * (float)fx_normal(&seed));
         put(delta > 0 || fx_random(&seed) % 100 < 15 ? moved : w, bytes + 2 * i);
     }
 }

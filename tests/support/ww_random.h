@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Repeatable bytes for tests. */
+/* Repeatable bytes and numbers for tests. */
 #ifndef WW_RANDOM_H
 #define WW_RANDOM_H
 
@@ -21,6 +21,31 @@ static inline void fx_fill(uint64_t *seed, uint8_t *p, uint64_t n)
         uint64_t v = fx_random(seed);
         memcpy(p + i, &v, n - i < 8 ? n - i : 8);
     }
+}
+
+/* Nearly normal, of mean 0 and deviation 1, and never beyond 6: the same everywhere. */
+static inline double fx_normal(uint64_t *seed)
+{
+    double sum = 0;
+    for (unsigned i = 0; i < 12; i++) {
+        sum += (double)(fx_random(seed) >> 11) / 9007199254740992.0;
+    }
+    return sum - 6;
+}
+
+static inline uint16_t fx_to_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static inline float fx_from_bf16(uint16_t bits)
+{
+    const uint32_t wide = (uint32_t)bits << 16;
+    float x;
+    memcpy(&x, &wide, 4);
+    return x;
 }
 
 #endif

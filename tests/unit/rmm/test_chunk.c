@@ -64,31 +64,15 @@ static unsigned round_trip(struct fx *f, enum ww_dtype dtype, bool predicted, si
     return f->coded.data[0];
 }
 
-static float gauss(uint64_t *seed)
-{
-    double sum = 0;
-    for (unsigned i = 0; i < 12; i++) {
-        sum += (double)(fx_random(seed) >> 11) / 9007199254740992.0;
-    }
-    return (float)(sum - 6);
-}
-
-static uint16_t to_bf16(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, 4);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 static void make_pair(struct fx *f, size_t n, double delta)
 {
     uint64_t seed = 7;
     for (size_t i = 0; i < n; i++) {
-        const uint16_t b = to_bf16(0.02F * gauss(&seed));
+        const uint16_t b = fx_to_bf16(0.02F * (float)fx_normal(&seed));
         const uint32_t wide = (uint32_t)b << 16;
         float w = 0;
         memcpy(&w, &wide, 4); /* tuning starts from the stored number */
-        const uint16_t m = to_bf16(w + (float)delta * gauss(&seed));
+        const uint16_t m = fx_to_bf16(w + (float)delta * (float)fx_normal(&seed));
         memcpy(f->base + 2 * i, &b, 2);
         memcpy(f->bytes + 2 * i, &m, 2);
     }

@@ -45,15 +45,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static double fx_gauss(uint64_t *seed)
-{
-    double sum = 0;
-    for (unsigned i = 0; i < 12; i++) {
-        sum += (double)(fx_random(seed) >> 11) / 9007199254740992.0;
-    }
-    return sum - 6;
-}
-
 static void put(enum ww_dtype dtype, float x, uint8_t *at)
 {
     ww_chunk_own_number(ww_chunk_type_of(dtype), 1, x, at);
@@ -65,8 +56,8 @@ static void make_pair(struct fx *f, enum ww_dtype dtype, size_t n, double delta)
     const unsigned width = ww_chunk_type_of(dtype).width;
     uint64_t seed = n + (uint64_t)dtype;
     for (size_t i = 0; i < n; i++) {
-        const double w = 0.02 * fx_gauss(&seed);
-        const double d = delta * fx_gauss(&seed);
+        const double w = 0.02 * fx_normal(&seed);
+        const double d = delta * fx_normal(&seed);
         put(dtype, (float)w, f->base + i * width);
         put(dtype, (float)(w + d), f->bytes + i * width);
     }
@@ -222,7 +213,7 @@ static void code_factor(struct fx *f, unsigned axis, uint32_t rank, size_t n, bo
     }
     for (size_t i = 0; i < n; i++) {
         const size_t k = axis ? i % rank : i / (n / rank);
-        f->integers[i] = (int16_t)(fx_gauss(&seed) * (2 << k % 11));
+        f->integers[i] = (int16_t)(fx_normal(&seed) * (2 << k % 11));
     }
     ww_buf_clear(&f->coded);
     OK(ww_chunk_own_encode(f->room, f->integers, n, &s, &f->coded, &err));
@@ -292,14 +283,14 @@ static void make_merged(struct fx *f, enum ww_dtype dtype, struct ww_rank *rank)
     uint64_t seed = 4;
     make_pair(f, dtype, n, 0);
     for (size_t i = 0; i < ROWS * 8; i++) {
-        rank->b[i] = 0.02F * (float)fx_gauss(&seed);
+        rank->b[i] = 0.02F * (float)fx_normal(&seed);
     }
     for (size_t i = 0; i < COLUMNS * 8; i++) {
-        rank->a[i] = 0.1F * (float)fx_gauss(&seed);
+        rank->a[i] = 0.1F * (float)fx_normal(&seed);
     }
     ww_rank_predict(rank, 0, f->base, f->bytes, 2 * n);
     for (size_t i = 0; i < ROWS * 8; i++) {
-        rank->b[i] *= 1 + off * (float)fx_gauss(&seed);
+        rank->b[i] *= 1 + off * (float)fx_normal(&seed);
     }
 }
 

@@ -14,26 +14,17 @@ static uint8_t weights[4 * N];
 static uint8_t base[4 * N];
 static uint8_t back[4 * N];
 
-static double normal(uint64_t *seed)
-{
-    double sum = 0;
-    for (unsigned i = 0; i < 12; i++) {
-        sum += (double)(fx_random(seed) >> 11) / 9007199254740992.0;
-    }
-    return sum - 6;
-}
-
 /* A base of deviation 0.02 and a change of deviation `move`. */
 static struct ww_dense_input make(enum ww_dtype dtype, double move)
 {
     const size_t width = ww_dtype_bits(dtype) / 8;
     uint64_t seed = 7;
     for (size_t i = 0; i < N; i++) {
-        double b = 0.02 * normal(&seed);
+        double b = 0.02 * fx_normal(&seed);
         double w = 0;
         ww_from_double(dtype, &b, base + i * width, 1);
         ww_to_double(dtype, base + i * width, &b, 1);
-        w = b + move * normal(&seed);
+        w = b + move * fx_normal(&seed);
         ww_from_double(dtype, &w, weights + i * width, 1);
     }
     return (struct ww_dense_input){dtype, weights, base, N};

@@ -17,15 +17,6 @@ static double a0[R * D];
 static double b1[M * R];
 static double a1[R * D];
 
-static double normal(uint64_t *seed)
-{
-    double sum = 0;
-    for (unsigned i = 0; i < 12; i++) {
-        sum += (double)(fx_random(seed) >> 11) / 9007199254740992.0;
-    }
-    return sum - 6;
-}
-
 static void store(const struct ww_own *own, const struct ww_own_factors *f, double *b,
                   double *a)
 {
@@ -67,18 +58,18 @@ static void make(struct ww_own_factors *f, double step)
     struct ww_error err = {0};
     struct ww_own own;
     for (size_t i = 0; i < (size_t)M * R; i++) {
-        b0[i] = normal(&seed);
+        b0[i] = fx_normal(&seed);
     }
     for (size_t i = 0; i < (size_t)R * D; i++) {
-        a0[i] = normal(&seed);
+        a0[i] = fx_normal(&seed);
     }
     memcpy(b1, b0, sizeof(b0));
     memcpy(a1, a0, sizeof(a0));
     for (size_t i = 0; i < (size_t)M * R; i++) {
-        b1[i] += step * normal(&seed);
+        b1[i] += step * fx_normal(&seed);
     }
     for (size_t i = 0; i < (size_t)R * D; i++) {
-        a1[i] += step * normal(&seed);
+        a1[i] += step * fx_normal(&seed);
     }
     turn(b1, a1);
     *f = (struct ww_own_factors){

@@ -11,24 +11,15 @@
 #define R 8
 #define D 160
 
-static double normal(uint64_t *seed)
-{
-    double sum = 0;
-    for (unsigned i = 0; i < 12; i++) {
-        sum += (double)(fx_random(seed) >> 11) / 9007199254740992.0;
-    }
-    return sum - 6;
-}
-
 /* Latent index k shrinks by decay^k; the last `empty` ones are zero in B. */
 static void make(double *b, double *a, double decay, unsigned empty)
 {
     uint64_t seed = 3;
     for (size_t i = 0; i < (size_t)M * R; i++) {
-        b[i] = i % R >= R - empty ? 0 : normal(&seed) * pow(decay, (double)(i % R));
+        b[i] = i % R >= R - empty ? 0 : fx_normal(&seed) * pow(decay, (double)(i % R));
     }
     for (size_t i = 0; i < (size_t)R * D; i++) {
-        a[i] = normal(&seed);
+        a[i] = fx_normal(&seed);
     }
 }
 
@@ -154,10 +145,10 @@ static void integers_come_back_at_the_expected_price(void **state)
     uint64_t seed = 5;
     (void)state;
     for (size_t i = 0; i < WW_LEN(b); i++) {
-        b[i] = normal(&seed);
+        b[i] = fx_normal(&seed);
     }
     for (size_t i = 0; i < WW_LEN(a); i++) {
-        a[i] = normal(&seed);
+        a[i] = fx_normal(&seed);
     }
     const struct ww_own_factors f = {
         ROWS, R, COLUMNS, b, a, ww_chunk_type_of(WW_DTYPE_BF16), NULL, NULL};

@@ -44,34 +44,10 @@ static int tear_down(void **state)
     return 0;
 }
 
-static float gauss(uint64_t *seed)
-{
-    double sum = 0;
-    for (unsigned i = 0; i < 12; i++) {
-        sum += (double)(fx_random(seed) >> 11) / 9007199254740992.0;
-    }
-    return (float)(sum - 6);
-}
-
-static uint16_t to_bf16(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, 4);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-static float from_bf16(uint16_t bits)
-{
-    const uint32_t wide = (uint32_t)bits << 16;
-    float x;
-    memcpy(&x, &wide, 4);
-    return x;
-}
-
 static void make_base(struct fx *f, uint64_t *seed)
 {
     for (size_t i = 0; i < M * D; i++) {
-        f->base[i] = to_bf16(0.02F * gauss(seed));
+        f->base[i] = fx_to_bf16(0.02F * (float)fx_normal(seed));
     }
 }
 
@@ -81,18 +57,18 @@ static void merge(struct fx *f, size_t r, bool product)
     uint64_t seed = 11;
     make_base(f, &seed);
     for (size_t i = 0; i < M * r; i++) {
-        f->b[i] = 0.03F * gauss(&seed) / sqrtf((float)r);
+        f->b[i] = 0.03F * (float)fx_normal(&seed) / sqrtf((float)r);
     }
     for (size_t i = 0; i < r * D; i++) {
-        f->a[i] = 0.03F * gauss(&seed);
+        f->a[i] = 0.03F * (float)fx_normal(&seed);
     }
     for (size_t i = 0; i < M * D; i++) {
         double sum = 0;
         for (size_t k = 0; k < r; k++) {
             sum += (double)f->b[i / D * r + k] * (double)f->a[k * D + i % D];
         }
-        const float d = product ? from_bf16(to_bf16((float)sum)) : (float)sum;
-        f->tune[i] = to_bf16(from_bf16(f->base[i]) + d);
+        const float d = product ? fx_from_bf16(fx_to_bf16((float)sum)) : (float)sum;
+        f->tune[i] = fx_to_bf16(fx_from_bf16(f->base[i]) + d);
     }
 }
 
@@ -172,7 +148,7 @@ static void an_adapter_merged_in_fp32_is_found(void **state)
         for (size_t k = 0; k < 4; k++) {
             sum += f->b[i / D * 4 + k] * f->a[k * D + i % D];
         }
-        base[i] = 0.02F * gauss(&seed);
+        base[i] = 0.02F * (float)fx_normal(&seed);
         tune[i] = base[i] + sum;
     }
     assert_int_equal(pwrite(f->fd, base, sizeof(f->base), 0), sizeof(f->base));
@@ -202,7 +178,8 @@ static void what_is_no_product_is_left_alone(void **state)
         uint64_t seed = 3;
         make_base(f, &seed);
         for (size_t j = 0; j < M * D; j++) {
-            f->tune[j] = to_bf16(from_bf16(f->base[j]) + deltas[i] * gauss(&seed));
+            f->tune[j] = fx_to_bf16(fx_from_bf16(f->base[j]) +
+                                    deltas[i] * (float)fx_normal(&seed));
         }
         find(f, &found);
         assert_int_equal(found.rank.shape.rank, 0);
@@ -255,19 +232,20 @@ static void fill_tall(int fd)
     uint64_t seed = 21;
     assert_true(base && tune && a);
     for (size_t k = 0; k < RANK * NARROW; k++) {
-        a[k] = 0.03F * gauss(&seed);
+        a[k] = 0.03F * (float)fx_normal(&seed);
     }
     for (size_t i = 0; i < TALL; i++) {
         float row[NARROW] = {0};
         for (size_t k = 0; k < RANK; k++) {
-            b[k] = 0.03F * gauss(&seed);
+            b[k] = 0.03F * (float)fx_normal(&seed);
             for (size_t j = 0; j < NARROW; j++) {
                 row[j] += b[k] * a[k * NARROW + j];
             }
         }
         for (size_t j = 0; j < NARROW; j++) {
-            base[i * NARROW + j] = to_bf16(0.02F * gauss(&seed));
-            tune[i * NARROW + j] = to_bf16(from_bf16(base[i * NARROW + j]) + row[j]);
+            base[i * NARROW + j] = fx_to_bf16(0.02F * (float)fx_normal(&seed));
+            tune[i * NARROW + j] =
+                fx_to_bf16(fx_from_bf16(base[i * NARROW + j]) + row[j]);
         }
     }
     assert_int_equal(pwrite(fd, base, TALL * NARROW * 2, 0), TALL * NARROW * 2);

@@ -24,21 +24,6 @@ static float centred(uint64_t *seed)
     return (float)((double)(fx_random(seed) >> 11) / 9007199254740992.0 - 0.5);
 }
 
-static uint16_t to_bf16(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, 4);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-static float from_bf16(uint16_t bits)
-{
-    const uint32_t wide = (uint32_t)bits << 16;
-    float x;
-    memcpy(&x, &wide, 4);
-    return x;
-}
-
 static char *model(const char *dir, const char *name, const uint16_t *numbers)
 {
     char *path = fx_join(dir, name);
@@ -71,7 +56,7 @@ static void merge(const uint16_t *base, const float *b, const float *a, uint16_t
         for (size_t k = 0; k < R; k++) {
             sum += b[i / D * R + k] * a[k * D + i % D];
         }
-        tune[i] = to_bf16(from_bf16(base[i]) + sum);
+        tune[i] = fx_to_bf16(fx_from_bf16(base[i]) + sum);
     }
 }
 
@@ -84,7 +69,7 @@ static struct rx *rx_within(double error)
     assert_non_null(x);
     fill(b, a, &seed);
     for (size_t i = 0; i < M * D; i++) {
-        base[i] = to_bf16(0.1F * centred(&seed));
+        base[i] = fx_to_bf16(0.1F * centred(&seed));
     }
     merge(base, b, a, tune);
     x->dir = ww_test_mkdir();
@@ -155,7 +140,7 @@ static double distance2(const struct ww_buf *x, const struct ww_buf *y)
         uint16_t b = 0;
         memcpy(&a, x->data + x->len - 2 * (n - i), 2);
         memcpy(&b, y->data + y->len - 2 * (n - i), 2);
-        sum += pow((double)from_bf16(a) - (double)from_bf16(b), 2);
+        sum += pow((double)fx_from_bf16(a) - (double)fx_from_bf16(b), 2);
     }
     return sum;
 }

@@ -278,22 +278,7 @@ static void signing_refuses_what_readers_would(void **state)
     ww_free(path);
 }
 
-static int setup(void **state)
-{
-    struct house *h = ww_calloc(1, sizeof(*h));
-    house_init(h);
-    *state = h;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    house_release(*state);
-    ww_free(*state);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, house_setup, house_teardown)
 
 int main(void)
 {

@@ -211,36 +211,23 @@ static void revoked_and_mistimed_keys_do_not_count(void **state)
     ww_free(revoked);
 }
 
-static int setup(void **state)
-{
-    struct house *h = ww_calloc(1, sizeof(*h));
-    house_init(h);
-    *state = h;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    house_release(*state);
-    ww_free(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(root_needs_its_threshold_of_different_keys, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(one_key_never_counts_twice, setup, teardown),
-        cmocka_unit_test_setup_teardown(next_root_is_signed_by_old_and_new_keys, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(only_the_last_root_must_be_in_time, setup,
-                                        teardown),
+        cmocka_unit_test_setup_teardown(root_needs_its_threshold_of_different_keys,
+                                        house_setup, house_teardown),
+        cmocka_unit_test_setup_teardown(one_key_never_counts_twice, house_setup,
+                                        house_teardown),
+        cmocka_unit_test_setup_teardown(next_root_is_signed_by_old_and_new_keys,
+                                        house_setup, house_teardown),
+        cmocka_unit_test_setup_teardown(only_the_last_root_must_be_in_time, house_setup,
+                                        house_teardown),
         cmocka_unit_test_setup_teardown(folder_of_roots_is_walked_in_order_of_numbers,
-                                        setup, teardown),
-        cmocka_unit_test_setup_teardown(malformed_roots_are_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(revoked_and_mistimed_keys_do_not_count, setup,
-                                        teardown),
+                                        house_setup, house_teardown),
+        cmocka_unit_test_setup_teardown(malformed_roots_are_refused, house_setup,
+                                        house_teardown),
+        cmocka_unit_test_setup_teardown(revoked_and_mistimed_keys_do_not_count,
+                                        house_setup, house_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,6 +77,21 @@ static inline void house_release(struct house *h)
     ww_test_rmdir(h->dir);
 }
 
+static inline int house_setup(void **state)
+{
+    struct house *h = ww_calloc(1, sizeof(*h));
+    house_init(h);
+    *state = h;
+    return 0;
+}
+
+static inline int house_teardown(void **state)
+{
+    house_release(*state);
+    ww_free(*state);
+    return 0;
+}
+
 static inline void house_write(const struct house *h, const char *name, const char *text)
 {
     struct ww_error err = {0};
