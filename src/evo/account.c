@@ -133,6 +133,9 @@ enum ww_err ww_account_open(const char *dir, const struct ww_run_options *run,
         rc = WW_FAIL_SYS(err, WW_E_IO, e, "cannot read '%s'", out->path);
     }
     rc = rc ? rc : read_spent(out, (uint64_t)st.st_size, spent, err);
+    if (!rc && st.st_size == 0) {
+        rc = ww_fsync_folder_of(out->path, err); /* the name outlives a power cut too */
+    }
     if (rc) {
         ww_account_close(out);
     }
@@ -150,6 +153,11 @@ enum ww_err ww_account_note(const struct ww_account *account,
     put_double(bytes + 32, spent->seconds);
     check_of(bytes, bytes + BODY);
     return ww_pwrite_full(account->fd, bytes, sizeof(bytes), 0, account->path, err);
+}
+
+enum ww_err ww_account_flush(const struct ww_account *account, struct ww_error *err)
+{
+    return ww_fsync(account->fd, account->path, err);
 }
 
 void ww_account_close(struct ww_account *account)

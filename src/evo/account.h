@@ -34,6 +34,9 @@ enum ww_err ww_account_open(const char *dir, const struct ww_run_options *run,
 enum ww_err ww_account_note(const struct ww_account *account,
                             const struct ww_spent *spent,
                             struct ww_error *err) WW_MUST_USE;
+/** What was noted is on the disk. */
+enum ww_err ww_account_flush(const struct ww_account *account,
+                             struct ww_error *err) WW_MUST_USE;
 void ww_account_close(struct ww_account *account);
 
 #endif

@@ -98,7 +98,9 @@ static enum ww_err start(void *payload, const struct ww_member *member, uint64_t
         }
     }
     (void)pthread_mutex_unlock(&s->mutex);
-    return rc;
+    /* On the disk before it is sent; outside of the lock, so that calls side by side
+     * share a flush. One that fails stays reserved: nobody knows what the disk has. */
+    return rc || !s->account ? rc : ww_account_flush(s->account, err);
 }
 
 static void end(void *payload, const struct ww_member *member, uint64_t reserved,

@@ -9,9 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "evo/account.h"
 #include "evo/answers.h"
 #include "evo/collect.h"
 #include "evo/meter.h"
+#include "util/fault.h"
 
 static char dir[64];
 
@@ -203,6 +205,37 @@ static void limits_hold_calls_under_way(void **state)
     ww_spending_release(&s);
 }
 
+/* A call goes out when the disk has it: one that cannot be flushed is not sent. */
+static void what_is_spent_is_flushed_before_a_call(void **state)
+{
+    struct ww_spending s;
+    struct ww_account account;
+    struct ww_spent spent;
+    struct ww_error err = {0};
+    const struct ww_run_options run = {0};
+    const struct ww_member m = {.name = "a", .price_call = 1};
+    const struct ww_budget none = {-1, -1, -1, -1};
+    (void)state;
+    ww_fault_arm(WW_FAULT_FSYNC, 2); /* 1: of the folder, when the file is new */
+    assert_int_equal(ww_account_open(dir, &run, &account, &spent, &err), WW_OK);
+    assert_int_equal(ww_fault_seen(WW_FAULT_FSYNC), 1);
+    ww_spending_init(&s, &none, &spent);
+    s.account = &account;
+    const struct ww_meter meter = ww_spending_meter(&s);
+    assert_int_equal(meter.start(&s, &m, 100, &err), WW_E_IO);
+    assert_int_equal(meter.start(&s, &m, 100, &err), WW_OK);
+    meter.end(&s, &m, 100, 20);
+    assert_int_equal(ww_fault_seen(WW_FAULT_FSYNC), 3);
+    ww_fault_arm(WW_FAULT_FSYNC, 0);
+    ww_spending_release(&s);
+    ww_account_close(&account);
+    assert_int_equal(ww_account_open(dir, &run, &account, &spent, &err), WW_OK);
+    assert_int_equal(spent.calls, 2);
+    assert_int_equal(spent.tokens, 120); /* what was held stays */
+    (void)unlink(account.path);
+    ww_account_close(&account);
+}
+
 /* Another connection may have heard it: it is starting again then, and what is asked of
  * it is not answered by silence. */
 static void a_member_that_was_heard_is_tried_to_the_end(void **state)
@@ -299,6 +332,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_torn_end_is_cut_off, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(a_root_is_of_the_set, make_dir, remove_dir),
         cmocka_unit_test(limits_hold_calls_under_way),
+        cmocka_unit_test(what_is_spent_is_flushed_before_a_call),
         cmocka_unit_test(a_member_that_was_heard_is_tried_to_the_end),
         cmocka_unit_test_setup_teardown(answers_come_from_the_cache_alone, make_dir,
                                         remove_dir),
