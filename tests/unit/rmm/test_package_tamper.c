@@ -182,6 +182,14 @@ static void a_forged_manifest_is_refused(void **state)
     put_manifest(f, &p, text.data, text.len);
     OK(fx_verify(f, NULL, &err));
     FAILS(fx_verify(f, f->key, &err), WW_E_TAMPERED);
+    name[8] = 'o';
+    uint8_t *shape = memmem(text.data, text.len, "\"shape\":[", 9);
+    bool known = false;
+    assert_non_null(shape);
+    OK(ww_pack_check_base(f->pkg, f->base, &known, &err));
+    shape[9]++; /* of a tensor of the base, whose root stays */
+    put_manifest(f, &p, text.data, text.len);
+    FAILS(ww_pack_check_base(f->pkg, f->base, &known, &err), WW_E_UNRELATED);
     ww_buf_release(&text);
     ww_buf_release(&p.bytes);
     fx_free(f);
