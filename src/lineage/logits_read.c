@@ -384,6 +384,15 @@ static enum ww_err next_line(struct lines *l, const char *path, const uint8_t **
     }
 }
 
+/* What a file holds does not know its name. */
+static enum ww_err in_file(const char *path, enum ww_err rc, struct ww_error *err)
+{
+    if (rc) {
+        ww_error_context(err, "'%s'", path);
+    }
+    return rc;
+}
+
 static enum ww_err read_lines(struct ww_said *a, const char *path, struct ww_error *err)
 {
     struct lines l = {.fd = -1};
@@ -391,7 +400,7 @@ static enum ww_err read_lines(struct ww_said *a, const char *path, struct ww_err
     const uint8_t *text = NULL;
     size_t len = 0;
     uint64_t number = 0;
-    enum ww_err rc = ww_file_open(path, &l.fd, &st, err);
+    enum ww_err rc = ww_file_open(path, &l.fd, &st, err); /* its errors name the file */
 
     ww_buf_init(&l.room, LINE_MOST + READ_BYTES + 1);
     l.size = rc ? 0 : (uint64_t)st.st_size;
@@ -399,7 +408,7 @@ static enum ww_err read_lines(struct ww_said *a, const char *path, struct ww_err
         rc = next_line(&l, path, &text, &len, err);
         number++;
         if (!rc && len != SIZE_MAX && len > 0) {
-            rc = ww_said_line(a, text, len, number, err);
+            rc = in_file(path, ww_said_line(a, text, len, number, err), err);
         }
     }
     a->bytes_read = l.offset;
@@ -416,13 +425,8 @@ enum ww_err ww_said_read(struct ww_said *a, const char *path, size_t most, uint6
     enum ww_err rc = WW_OK;
 
     ww_said_begin(a, most, seed);
-    rc = ww_str_ends(path, ".safetensors") ? ww_said_matrix(a, path, err)
-                                           : read_lines(a, path, err);
-    if (!rc) {
-        rc = ww_said_end(a, err);
-    }
-    if (rc) {
-        ww_error_context(err, "'%s'", path);
-    }
-    return rc;
+    rc = ww_str_ends(path, ".safetensors")
+             ? in_file(path, ww_said_matrix(a, path, err), err)
+             : read_lines(a, path, err);
+    return rc ? rc : in_file(path, ww_said_end(a, err), err);
 }

@@ -128,6 +128,7 @@ PY
     refused 5 "bound to the model 'model'" "$WW" lock other out --key again
     "$WW" lock model locked --key again -q
     refused 2 "split needs" "$WW" key split again --out u
+    refused 2 "K from 2 to N" "$WW" key split none --out u --shares 3 --threshold 4
     refused 2 "'key show' does nothing with --signed-by" "$WW" key show again --signed-by me.pub
     refused 2 "'key combine' does nothing with --sign;" "$WW" key combine a b --out u --sign me.key
     refused 2 "'key new lock' does nothing with --shares" "$WW" key new lock --out u --shares 3 --threshold 2

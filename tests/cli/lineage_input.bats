@@ -118,7 +118,7 @@ TABLE
 
 @test "answers that cannot be compared with a head are refused by name and line" {
     local head=$BATS_TEST_DIRNAME/../vectors/amber/base
-    refused 4 "none.jsonl" "$WW" lineage logits none.jsonl --candidate "$head" -q
+    refused 4 "lineage: cannot open 'none.jsonl'" "$WW" lineage logits none.jsonl --candidate "$head" -q
     : >empty.jsonl
     refused 3 "'empty.jsonl': no answer" "$WW" lineage logits empty.jsonl -q
     printf '{"logits": [1, 2]}\n{"logits": [1, 2, 3]}\n' >a.jsonl

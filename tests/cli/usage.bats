@@ -44,7 +44,7 @@ load helper
     refused 2 "--seed may not be negative" "$WW" merge recipe.yml out --seed=-1
     refused 2 "--threads takes 1 to 256.*not -3" "$WW" lock a b --key k --threads=-3
     refused 2 "encrypts for --to PUB, without --key" "$WW" lock a b --level sealed --key k
-    refused 6 "'llam' is not known .*'llama'.*: expected a built-in one" "$WW" inspect "$AMBER" --check --descriptor llam
+    refused 6 "'llam' is not known .*'llama'.*: expected a built-in one" "$WW" inspect "$AMBER" --descriptor llam
 }
 
 @test "what would ask a policy does not go by in silence" {

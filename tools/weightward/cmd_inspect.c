@@ -31,7 +31,7 @@ static void release(struct found *f)
 }
 
 /* Fill what can be found out; a model that cannot be resolved is an answer, not an error,
- * unless the check was asked for. */
+ * unless the check was asked for, or the descriptor was named. */
 static enum ww_err look(const struct inspect *opt, const char *path,
                         const struct ww_run_options *run, struct found *f,
                         struct ww_error *err)
@@ -52,7 +52,7 @@ static enum ww_err look(const struct inspect *opt, const char *path,
     }
     in->layout = f->layout;
     in->why = refused ? &f->why : NULL;
-    if (rc && opt->check) {
+    if (rc && (opt->check || opt->descriptor)) {
         *err = unresolved;
         return rc;
     }

@@ -175,10 +175,11 @@ int cli_key_split(const struct cli_key *opt, const char *path)
 {
     struct ww_error err = {0};
     char first[4096];
-    if (!opt->out || opt->shares < 2 || opt->threshold < 2) {
+    if (!opt->out || opt->threshold < 2 || opt->shares < opt->threshold ||
+        opt->shares > 255) {
         return cli_usage("key",
-                         "split needs --out BASE, --shares N and --threshold K, both at "
-                         "least 2");
+                         "split needs --out BASE, --shares N and --threshold K, with K "
+                         "from 2 to N, and N at most 255");
     }
     if (split(opt, path, &err)) {
         return cli_fail("key", &opt->common, &err);
