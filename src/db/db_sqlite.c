@@ -311,11 +311,13 @@ static enum ww_err prepare(struct ww_db *db, enum ww_db_mode mode,
     return rc ? rc : check_stamp(db, stamp, err);
 }
 
+/* Nothing is mapped: a file that somebody cuts meanwhile would end the process by SIGBUS.
+ */
 static enum ww_err configure(struct ww_db *db, struct ww_error *err)
 {
     static const char *const pragmas[] = {
         "PRAGMA page_size = 65536",  "PRAGMA trusted_schema = OFF",
-        "PRAGMA foreign_keys = OFF", "PRAGMA mmap_size = 17179869184",
+        "PRAGMA foreign_keys = OFF", "PRAGMA mmap_size = 0",
         "PRAGMA synchronous = FULL", "PRAGMA cell_size_check = ON"};
     enum ww_err rc = WW_OK;
 

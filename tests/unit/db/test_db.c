@@ -3,6 +3,7 @@
 #include "ww_test.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "db/db.h"
 #include "util/fs.h"
@@ -91,6 +92,38 @@ static void rolled_back_is_as_never_written_and_a_reader_writes_nothing(void **s
     ww_test_rmdir(dir);
 }
 
+static enum ww_err cut(void *payload, const struct ww_db_value *c, size_t n,
+                       struct ww_error *e)
+{
+    (void)c;
+    (void)n;
+    (void)e;
+    assert_int_equal(truncate(payload, 2 << 16), 0);
+    return WW_OK;
+}
+
+/* One that is mapped would end the process by a signal. More than SQLite keeps in memory.
+ */
+static void a_file_that_is_cut_while_it_is_read_is_an_error(void **state)
+{
+    char *dir = ww_test_mkdir();
+    char *path = file_in(dir);
+    struct ww_db *db = NULL;
+    (void)state;
+    OK(ww_db_open(path, WW_DB_WRITE, &stamp, &db, &err));
+    run(db, "CREATE TABLE t (b BLOB)");
+    run(db,
+        "INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+        "WHERE i < 64) SELECT zeroblob(60000) FROM n");
+    ww_db_close(db);
+    OK(ww_db_open(path, WW_DB_READ, &stamp, &db, &err));
+    assert_int_not_equal(ww_db_run(db, "SELECT b FROM t", NULL, 0, cut, path, &err),
+                         WW_OK);
+    ww_db_close(db);
+    free(path);
+    ww_test_rmdir(dir);
+}
+
 static void stamps_of_others_and_newer_ones_are_refused(void **state)
 {
     const struct ww_db_stamp other = {0x12345679, 3, "catalogue"};
@@ -164,6 +197,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_come_out_as_they_went_in),
         cmocka_unit_test(rolled_back_is_as_never_written_and_a_reader_writes_nothing),
+        cmocka_unit_test(a_file_that_is_cut_while_it_is_read_is_an_error),
         cmocka_unit_test(stamps_of_others_and_newer_ones_are_refused),
         cmocka_unit_test(a_journal_that_names_another_file_is_refused),
     };
