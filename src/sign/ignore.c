@@ -14,7 +14,8 @@
 #include "util/fail.h"
 #include "util/fs.h"
 
-static const char *const defaults[] = {".git", ".gitattributes", ".github", ".gitignore"};
+const char *const ww_ignore_defaults[4] = {".git", ".gitattributes", ".github",
+                                           ".gitignore"};
 
 enum ww_err ww_ignore_add(struct ww_ignore *ignore, const char *path,
                           struct ww_error *err)
@@ -26,8 +27,8 @@ enum ww_err ww_ignore_add_defaults(struct ww_ignore *ignore, struct ww_error *er
 {
     enum ww_err rc = WW_OK;
 
-    for (size_t i = 0; i < WW_LEN(defaults) && !rc; i++) {
-        rc = ww_ignore_add(ignore, defaults[i], err);
+    for (size_t i = 0; i < WW_LEN(ww_ignore_defaults) && !rc; i++) {
+        rc = ww_ignore_add(ignore, ww_ignore_defaults[i], err);
     }
     return rc;
 }
@@ -45,8 +46,9 @@ static const char *below(const char *path, const char *folder)
 
 bool ww_oms_leaves_out(const char *path)
 {
-    for (size_t i = 0; i < WW_LEN(defaults); i++) {
-        if (strcmp(path, defaults[i]) == 0 || below(path, defaults[i])) {
+    for (size_t i = 0; i < WW_LEN(ww_ignore_defaults); i++) {
+        if (strcmp(path, ww_ignore_defaults[i]) == 0 ||
+            below(path, ww_ignore_defaults[i])) {
             return true;
         }
     }

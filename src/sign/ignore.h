@@ -10,7 +10,8 @@ struct ww_ignore {
     struct ww_strlist paths;
 };
 
-/** Git's own files at the top level, which OMS leaves out of every signature. */
+/** Git's own files at the top level, which OMS leaves out of signatures by default. */
+extern const char *const ww_ignore_defaults[4];
 enum ww_err ww_ignore_add_defaults(struct ww_ignore *ignore,
                                    struct ww_error *err) WW_MUST_USE;
 /** A path taken as it is. */

@@ -41,27 +41,6 @@ static const char *local_path(const struct check *check, const char *signed_path
                                                               : signed_path;
 }
 
-static enum ww_err collect_ignored(struct check *check, struct ww_error *err)
-{
-    const struct ww_verify_options *options = check->options;
-    const char *path = NULL;
-    enum ww_err rc = ww_ignore_add_defaults(&check->ignore, err);
-
-    for (const struct ww_jnode *at = ww_jfirst(check->oms->ignore_paths); at && !rc;
-         at = ww_jnext(at)) {
-        rc = ww_jstr(at, &path) ? ww_ignore_add(&check->ignore, path, err) : WW_OK;
-    }
-    for (size_t i = 0; i < options->n_ignore_paths && !rc; i++) {
-        rc = ww_ignore_add_option(&check->ignore, check->target->given,
-                                  check->target->real, options->ignore_paths[i], err);
-    }
-    if (!rc && check->target->signature) {
-        rc = ww_ignore_add(&check->ignore, check->target->signature, err);
-    }
-    ww_ignore_ready(&check->ignore);
-    return rc;
-}
-
 /* Resources come sorted by path, so the shards of one file are neighbours. */
 static enum ww_err collect_files(struct check *check, struct ww_error *err)
 {
@@ -120,6 +99,42 @@ static enum ww_err holds_signed(const struct check *check, const char *path, boo
              (at < check->n_files && ww_str_starts(check->files[at].path, prefix));
     ww_free(prefix);
     return WW_OK;
+}
+
+/* Git's own files, save where a signer signed some of them: nothing may hide beside. */
+static enum ww_err add_defaults(struct check *check, struct ww_error *err)
+{
+    bool holds = false;
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < WW_LEN(ww_ignore_defaults) && !rc; i++) {
+        rc = holds_signed(check, ww_ignore_defaults[i], &holds, err);
+        if (!rc && !holds) {
+            rc = ww_ignore_add(&check->ignore, ww_ignore_defaults[i], err);
+        }
+    }
+    return rc;
+}
+
+static enum ww_err collect_ignored(struct check *check, struct ww_error *err)
+{
+    const struct ww_verify_options *options = check->options;
+    const char *path = NULL;
+    enum ww_err rc = add_defaults(check, err);
+
+    for (const struct ww_jnode *at = ww_jfirst(check->oms->ignore_paths); at && !rc;
+         at = ww_jnext(at)) {
+        rc = ww_jstr(at, &path) ? ww_ignore_add(&check->ignore, path, err) : WW_OK;
+    }
+    for (size_t i = 0; i < options->n_ignore_paths && !rc; i++) {
+        rc = ww_ignore_add_option(&check->ignore, check->target->given,
+                                  check->target->real, options->ignore_paths[i], err);
+    }
+    if (!rc && check->target->signature) {
+        rc = ww_ignore_add(&check->ignore, check->target->signature, err);
+    }
+    ww_ignore_ready(&check->ignore);
+    return rc;
 }
 
 static enum ww_err refuse_special(const struct check *check, const struct ww_listed *item,
@@ -301,11 +316,11 @@ static enum ww_err note_modes(struct check *check, struct ww_error *err)
 
 static enum ww_err run_check(struct check *check, struct ww_error *err)
 {
-    enum ww_err rc = collect_ignored(check, err);
+    enum ww_err rc = collect_files(check, err);
     if (rc) {
         return rc;
     }
-    rc = collect_files(check, err);
+    rc = collect_ignored(check, err);
     if (rc) {
         return rc;
     }

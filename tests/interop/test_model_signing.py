@@ -250,6 +250,22 @@ def test_same_root(ours, theirs, work):
     check("same subject and root digest", roots[0] == roots[1], str(roots))
 
 
+def test_git(ours, theirs, work):
+    """Who signs git's files too is held to them: nothing may be added beside."""
+    model, sig = os.path.join(work, "repository"), os.path.join(work, "repository.sig")
+    key = os.path.join(work, "P-256")
+    os.makedirs(os.path.join(model, ".git"))
+    for name in ("config.json", ".git/config"):
+        with open(os.path.join(model, name), "w", encoding="ascii") as f:
+            f.write(name)
+    check("git's files signed",
+          theirs.sign(model, sig, key + ".key", "--no-ignore-git-paths") == 0, theirs.said)
+    check("git's files accepted", ours.verify(model, sig, key + ".pub") == 0, ours.said)
+    with open(os.path.join(model, ".git", "more"), "w", encoding="ascii") as f:
+        f.write("x")
+    check("a file beside git's is refused", ours.verify(model, sig, key + ".pub") == 1, ours.said)
+
+
 def test_inside(ours, theirs, work, model):
     """The signature in the folder, with the tensor tree and evidence added later."""
     sig = os.path.join(model, "model.sig")
@@ -419,6 +435,7 @@ def main():
         make_model(model)
         test_keys(ours, theirs, work, model)
         test_same_root(ours, theirs, work)
+        test_git(ours, theirs, work)
         test_inside(ours, theirs, work, model)
         test_sealed_key(ours, theirs, work, model)
         test_certificates(ours, theirs, work, model)
