@@ -532,6 +532,9 @@ PY
     "$WW" rmm unpack one.pkg expert-rev whole --base half -q
     diff -r "$FAMILY/expert-rev" whole
     refused 4 "exists" "$WW" merge r.yml x --reversible rest.pkg
+    : >e.pkg.evidence
+    run -3 "$WW" merge r.yml y --reversible e.pkg --sign me.key
+    [[ $output == *"'y' is merged; what failed"*"'e.pkg' is there, but not its evidence"* ]]
     refused 2 "whole merge" "$WW" merge r.yml x --reversible x.pkg --no-source-trees
     refused 2 "goes with" "$WW" merge r.yml x --reversible-to ann.pub
     sed 's/task_arithmetic/ties/' r.yml >ties.yml

@@ -233,7 +233,7 @@ enum ww_err cli_reversible_write(const struct cli_reversible *opt,
                 cli_bytes(report.files_bytes, b));
         rc = cli_pack_record(common, &packing, report.version, verdict, err);
     } else {
-        cli_say(common, "'%s' is merged, and there is no '%s'", merged, opt->path);
+        cli_say(common, "'%s' is merged; what failed is its package", merged);
     }
     ww_pack_report_release(&report);
     return rc;
