@@ -2,8 +2,10 @@
 /*
  * One block allocated once, handed out first-fit from the low end. Fresh pages cost more
  * than copying them (the kernel clears each one), so the same low pages are used again
- * and again; huge pages make direct I/O pin less. The number of live ranges is small (a
- * few per job in flight), which is why a sorted array is enough.
+ * and again. Huge pages are not asked for: a virtual machine may have given free ones
+ * back to its host, and getting 120 MiB again then takes up to 0.8 s of CPU in place of
+ * 0.06, while those at hand save 0.05. The number of live ranges is small (a few per job
+ * in flight), which is why a sorted array is enough.
  */
 #include "stream/arena.h"
 
@@ -33,7 +35,7 @@ enum ww_err ww_arena_new(size_t n_bytes, struct ww_arena **out, struct ww_error 
     *out = NULL;
     n_bytes -= n_bytes % WW_IO_PAGE;
     struct ww_arena *arena = ww_calloc(1, sizeof(*arena));
-    uint8_t *block = ww_alloc_pages(n_bytes);
+    uint8_t *block = ww_alloc_aligned(WW_IO_PAGE, n_bytes);
     if (!arena || !block) {
         ww_free(arena);
         ww_free(block);
