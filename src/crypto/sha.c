@@ -74,26 +74,52 @@ void ww_sha_update(struct ww_sha *s, const uint8_t *p, uint64_t n)
     s->n_bytes += blocks * BLOCK + (n - taken);
 }
 
+typedef void blocks_fn(uint32_t *const state[], const uint8_t *const p[], size_t n);
+
+/* Whole blocks of all; how many. */
+static uint64_t update_blocks(struct ww_sha *const s[], const uint8_t *const p[],
+                              unsigned k, uint64_t n)
+{
+    static blocks_fn *const of[] = {ww_sha_blocks_2, ww_sha_blocks_3, ww_sha_blocks_4};
+    uint32_t *state[WW_SHA_AT_ONCE];
+
+    for (unsigned i = 0; i < k; i++) {
+        state[i] = s[i]->state;
+        s[i]->n_bytes += n * BLOCK;
+    }
+    of[k - 2](state, p, n);
+    return n * BLOCK;
+}
+
+void ww_sha_update_all(struct ww_sha *const s[], const uint8_t *const p[], unsigned k,
+                       uint64_t n)
+{
+    const uint8_t *at[WW_SHA_AT_ONCE];
+    uint64_t most = 0;
+    uint64_t done = 0;
+    bool together = k > 1 && k <= WW_SHA_AT_ONCE;
+
+    for (unsigned i = 0; i < k; i++) {
+        together = together && !s[i]->plain;
+    }
+    for (unsigned i = 0; i < k && together; i++) {
+        const uint64_t taken = fill_tail(s[i], p[i], n);
+        at[i] = p[i] + taken;
+        most = ww_max_u64(most, taken);
+    }
+    if (together && n - most >= BLOCK) {
+        done = update_blocks(s, at, k, (n - most) / BLOCK);
+    }
+    for (unsigned i = 0; i < k; i++) {
+        const uint8_t *rest = together ? at[i] + done : p[i];
+        ww_sha_update(s[i], rest, n - (uint64_t)(rest - p[i]));
+    }
+}
+
 void ww_sha_update_2(struct ww_sha *a, const uint8_t *p, struct ww_sha *b,
                      const uint8_t *q, uint64_t n)
 {
-    if (a->plain || b->plain) {
-        ww_sha_update(a, p, n);
-        ww_sha_update(b, q, n);
-        return;
-    }
-    uint64_t from_p = fill_tail(a, p, n);
-    uint64_t from_q = fill_tail(b, q, n);
-    uint64_t blocks = (n - ww_max_u64(from_p, from_q)) / BLOCK;
-    if (blocks > 0) {
-        ww_sha_blocks_2(a->state, p + from_p, b->state, q + from_q, blocks);
-        a->n_bytes += blocks * BLOCK;
-        b->n_bytes += blocks * BLOCK;
-        from_p += blocks * BLOCK;
-        from_q += blocks * BLOCK;
-    }
-    ww_sha_update(a, p + from_p, n - from_p);
-    ww_sha_update(b, q + from_q, n - from_q);
+    ww_sha_update_all((struct ww_sha *[]){a, b}, (const uint8_t *[]){p, q}, 2, n);
 }
 
 uint64_t ww_sha_rest_begin(struct ww_sha_rest *rest, struct ww_sha_quarters *q)

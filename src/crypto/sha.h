@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SHA-256 of two messages in one go, where the processor can do that. */
+/* SHA-256 of several messages in one go, where the processor can do that. */
 #ifndef WW_STREAM_SHA_H
 #define WW_STREAM_SHA_H
 
@@ -23,6 +23,10 @@ void ww_sha_update(struct ww_sha *s, const uint8_t *p, uint64_t n);
 /** Add n bytes to each of two messages. */
 void ww_sha_update_2(struct ww_sha *a, const uint8_t *p, struct ww_sha *b,
                      const uint8_t *q, uint64_t n);
+/** Add n bytes to each of k messages; up to WW_SHA_AT_ONCE (crypto/sha_blocks.h) go side
+ * by side. */
+void ww_sha_update_all(struct ww_sha *const s[], const uint8_t *const p[], unsigned k,
+                       uint64_t n);
 /** What is left of a run of bytes of one message. */
 struct ww_sha_rest {
     struct ww_sha *sha;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SHA-256's compression of whole 64-byte blocks, for one or two messages at once. */
+/* SHA-256's compression of whole 64-byte blocks, for one to four messages at once. */
 #ifndef WW_STREAM_SHA_BLOCKS_H
 #define WW_STREAM_SHA_BLOCKS_H
 
@@ -11,8 +11,11 @@
 bool ww_sha_fast(void);
 
 void ww_sha_blocks(uint32_t state[8], const uint8_t *p, size_t n);
-void ww_sha_blocks_2(uint32_t state_a[8], const uint8_t *p, uint32_t state_b[8],
-                     const uint8_t *q, size_t n);
+/** n blocks of each of several messages. */
+#define WW_SHA_AT_ONCE 4u
+void ww_sha_blocks_2(uint32_t *const state[], const uint8_t *const p[], size_t n);
+void ww_sha_blocks_3(uint32_t *const state[], const uint8_t *const p[], size_t n);
+void ww_sha_blocks_4(uint32_t *const state[], const uint8_t *const p[], size_t n);
 
 /** Blocks that are hashed a quarter at a time, by who has other work to do in between: a
  *  message alone leaves the unit and all others waiting for its last round. The four are

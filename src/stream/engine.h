@@ -294,7 +294,7 @@ enum ww_err ww_work_read(struct ww_engine *e, const struct ww_load *load, uint64
                          uint64_t n, struct ww_error *err) WW_MUST_USE;
 
 /* lanes.c: digests. */
-/** Hash two messages at once until one of them ends, or some of one; the lock is held on
+/** Hash the messages at hand until one of them ends, or some of one; the lock is held on
  *  entry and exit. False when there is nothing, or with pair_only less than two. */
 bool ww_lanes_run(struct ww_engine *e, struct ww_worker *w, bool pair_only);
 /** A message to hash beside a tile: the one at hand, or a file's that waits; NULL: none.

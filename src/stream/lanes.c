@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Digests, two messages at a time: a processor with SHA instructions hashes two nearly as
- * fast as one (see sha_x86.c), and there is always more than one to hash: the source's
- * file, the output's file, the leaves of the tree. A worker fills two lanes from whatever
- * waits; when a lane runs dry it is filled again before the other goes on, and when there
- * is nothing to fill it with, the other rests while the worker makes tiles.
+ * Digests, two to four messages at a time: a processor with SHA instructions hashes two
+ * nearly as fast as one (see sha_x86.c), and there is always more than one to hash: the
+ * source's file, the output's file, the leaves of the tree. A worker fills two lanes from
+ * whatever waits, and more while there are tiles for the other workers; when a lane runs
+ * dry it is filled again before the others go on, and when there is nothing to fill it
+ * with, a last one rests while the worker makes tiles.
  *
  * Files and inputs are chains (the next job only after this one), leaves are free. The
  * leaves that cross from one job into the next follow their file's chain.
@@ -207,19 +208,28 @@ static void took(struct ww_lane *lane, uint64_t n)
     }
 }
 
-/* Hash in both lanes until one runs dry, or a little in the one that has something. */
-static void hash_step(struct ww_lane *a, struct ww_lane *b)
+/* Hash in all lanes until one runs dry, or a little in the one that has something. */
+static void hash_step(struct ww_worker *w)
 {
-    uint64_t n = ww_min_u64(idle(a) ? ALONE_STEP : a->n, idle(b) ? ALONE_STEP : b->n);
+    struct ww_sha *sha[WW_SHA_AT_ONCE];
+    const uint8_t *p[WW_SHA_AT_ONCE];
+    unsigned k = 0;
+    uint64_t n = UINT64_MAX;
 
-    if (!idle(a) && !idle(b)) {
-        ww_sha_update_2(a->sha, a->p, b->sha, b->p, n);
-    } else {
-        struct ww_lane *one = idle(a) ? b : a;
-        ww_sha_update(one->sha, one->p, n);
+    for (size_t i = 0; i < WW_LEN(w->lanes); i++) {
+        const struct ww_lane *lane = &w->lanes[i];
+        if (!idle(lane)) {
+            sha[k] = lane->sha;
+            p[k] = lane->p;
+            n = ww_min_u64(n, lane->n);
+            k++;
+        }
     }
-    took(a, n);
-    took(b, n);
+    n = k == 1 ? ww_min_u64(n, ALONE_STEP) : n;
+    ww_sha_update_all(sha, p, k, n);
+    for (size_t i = 0; i < WW_LEN(w->lanes); i++) {
+        took(&w->lanes[i], n);
+    }
 }
 
 static bool at_end(struct ww_engine *e, struct ww_lane *lane)
@@ -238,8 +248,9 @@ static bool worth_it(const struct ww_engine *e, const struct ww_worker *w, bool 
     unsigned n = ww_list_first(&e->leaves) ? 2 : 0;
     n += ww_list_first(&e->hashes) ? 1 : 0;
     n += ww_list_first(&e->feeding) ? 1 : 0;
-    n += idle(&w->lanes[0]) ? 0 : 1;
-    n += idle(&w->lanes[1]) ? 0 : 1;
+    for (size_t i = 0; i < WW_LEN(w->lanes); i++) {
+        n += idle(&w->lanes[i]) ? 0 : 1;
+    }
     return n >= (pair_only ? 2 : 1);
 }
 
@@ -271,32 +282,45 @@ void ww_lanes_end(struct ww_engine *e, struct ww_lane *lane)
     end(e, lane);
 }
 
+/* Two messages for each worker; more of them in one while tiles wait for the others. */
+static void fill(struct ww_engine *e, struct ww_worker *w, bool *is_new)
+{
+    const unsigned most = ww_list_first(&e->tiles) ? WW_SHA_AT_ONCE : 2;
+    unsigned busy = 0;
+
+    for (size_t i = 0; i < WW_LEN(w->lanes); i++) {
+        busy += idle(&w->lanes[i]) ? 0 : 1;
+    }
+    for (size_t i = 0; i < WW_LEN(w->lanes); i++) {
+        is_new[i] = busy < most && idle(&w->lanes[i]) && take(e, &w->lanes[i]);
+        busy += is_new[i] ? 1 : 0;
+    }
+}
+
 bool ww_lanes_run(struct ww_engine *e, struct ww_worker *w, bool pair_only)
 {
-    struct ww_lane *a = &w->lanes[0];
-    struct ww_lane *b = &w->lanes[1];
+    bool is_new[WW_SHA_AT_ONCE];
+    bool ended[WW_SHA_AT_ONCE];
 
     if (!worth_it(e, w, pair_only)) {
         return false;
     }
-    bool new_a = idle(a) && take(e, a);
-    bool new_b = idle(b) && take(e, b);
+    fill(e, w, is_new);
     pthread_mutex_unlock(&e->lock);
-    if (new_a) {
-        begin(e, a);
+    for (size_t i = 0; i < WW_LEN(w->lanes); i++) {
+        if (is_new[i]) {
+            begin(e, &w->lanes[i]);
+        }
     }
-    if (new_b) {
-        begin(e, b);
+    hash_step(w);
+    for (size_t i = 0; i < WW_LEN(w->lanes); i++) {
+        ended[i] = !idle(&w->lanes[i]) && at_end(e, &w->lanes[i]);
     }
-    hash_step(a, b);
-    bool ended_a = !idle(a) && at_end(e, a);
-    bool ended_b = !idle(b) && at_end(e, b);
     pthread_mutex_lock(&e->lock);
-    if (ended_a) {
-        end(e, a);
-    }
-    if (ended_b) {
-        end(e, b);
+    for (size_t i = 0; i < WW_LEN(w->lanes); i++) {
+        if (ended[i]) {
+            end(e, &w->lanes[i]);
+        }
     }
     return true;
 }

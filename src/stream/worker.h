@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "crypto/sha.h"
+#include "crypto/sha_blocks.h"
 
 struct ww_engine;
 
@@ -30,7 +31,7 @@ struct ww_worker {
     const uint8_t **pointers; /* WW_TILE_POINTERS rows of a tile */
     uint8_t *scratch;         /* a tile that cannot be made in place */
     uint64_t scratch_bytes;
-    struct ww_lane lanes[2];
+    struct ww_lane lanes[WW_SHA_AT_ONCE];
 };
 
 struct ww_writer {

@@ -96,6 +96,50 @@ static void sha_of_two_equals_openssl(void **state)
     }
 }
 
+/* Any number together, each from a place of its own in a block. */
+static void together(unsigned k, unsigned n_fast)
+{
+    struct ww_error err = {0};
+    struct ww_sha sha[5];
+    struct ww_sha *s[5];
+    const uint8_t *p[5];
+    uint64_t seed = 3;
+
+    for (unsigned m = 0; m < k; m++) {
+        s[m] = &sha[m];
+        OK(ww_sha_init(s[m], m < n_fast, &err));
+    }
+    for (size_t round = 0; round < 100; round++) {
+        const size_t n = fx_random(&seed) % (round % 2 ? 70 : 1500);
+        size_t before[5];
+        for (unsigned m = 0; m < k; m++) {
+            before[m] = fx_random(&seed) % 200;
+            ww_sha_reset(s[m]);
+            ww_sha_update(s[m], bytes + 900 * m, before[m]);
+            p[m] = bytes + 900 * m + before[m];
+        }
+        ww_sha_update_all(s, p, k, n);
+        for (unsigned m = 0; m < k; m++) {
+            check(s[m], bytes + 900 * m, before[m] + n);
+        }
+    }
+    for (unsigned m = 0; m < k; m++) {
+        ww_sha_release(s[m]);
+    }
+}
+
+static void sha_of_several_equals_openssl(void **state)
+{
+    (void)state;
+    for (unsigned k = 0; k <= 5; k++) {
+        together(k, 0);
+        if (ww_sha_fast()) {
+            together(k, k);
+            together(k, k / 2);
+        }
+    }
+}
+
 static void by_quarters(struct ww_sha_quarters *q)
 {
     ww_sha_quarter_1(q);
@@ -185,6 +229,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sha_equals_openssl),
         cmocka_unit_test(sha_of_two_equals_openssl),
+        cmocka_unit_test(sha_of_several_equals_openssl),
         cmocka_unit_test(a_rest_by_quarters_equals_openssl),
         cmocka_unit_test(nothing_is_begun_where_nothing_can_be),
         cmocka_unit_test(sha_meets_standard),
