@@ -191,6 +191,9 @@ enum ww_err ww_disguise_open(const char *path, const struct ww_model *base,
     } else {
         rc = ww_disguise_decoded(path, out, notes, err);
         rc = rc ? rc : ww_disguise_unpacked(out->model, err);
+        if (!rc && out->model->config) {
+            out->model->config->quant_method = NULL; /* of the weights as they are read */
+        }
         rc = rc ? rc : ww_disguise_renamed(out->model, base, notes, err);
         if (!rc) {
             rc = out->read ? ww_disguise_under(base, out, err)

@@ -6,6 +6,8 @@
 
 #include "lineage/strangers.h"
 #include "lineage/grid.h"
+#include "model/config.h"
+#include "model/decoded.h"
 #include "model/packed.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -61,11 +63,20 @@ static enum ww_err find_all(const struct ww_family *f, uint32_t t, uint32_t *ind
     return WW_OK;
 }
 
+/* Takes the text over. */
+static enum ww_err add_warning(struct ww_family *f, char *text, struct ww_error *err)
+{
+    const enum ww_err rc = text ? ww_strlist_add(&f->warnings, text, err)
+                                : WW_FAIL_MEMORY(err, "a comparison of models");
+
+    ww_free(text);
+    return rc;
+}
+
 static enum ww_err warn_skipped(struct ww_family *f, uint32_t n, const char *name,
                                 unsigned model, struct ww_error *err)
 {
     char *text = NULL;
-    enum ww_err rc = WW_OK;
 
     if (n == 0) {
         return WW_OK;
@@ -74,12 +85,7 @@ static enum ww_err warn_skipped(struct ww_family *f, uint32_t n, const char *nam
                        "missing in '%s', or of another shape or no float",
                        n, n == 1 ? "" : "s", n == 1 ? "is" : "are", name,
                        f->models[model]->path);
-    if (!text) {
-        return WW_FAIL_MEMORY(err, "a comparison of models");
-    }
-    rc = ww_strlist_add(&f->warnings, text, err);
-    ww_free(text);
-    return rc;
+    return add_warning(f, text, err);
 }
 
 /* What a suspect lacks says nothing of its shares, and must not be taken for agreement.
@@ -91,7 +97,6 @@ static enum ww_err warn_lacking(struct ww_family *f, struct ww_error *err)
     const char *first = NULL;
     uint32_t n = 0;
     char *text = NULL;
-    enum ww_err rc = WW_OK;
 
     for (uint32_t t = 0; t < base->n_tensors; t++) {
         if (ww_model_find(suspect, base->tensors[t].name) == WW_NONE) {
@@ -109,10 +114,7 @@ static enum ww_err warn_lacking(struct ww_family *f, struct ww_error *err)
                : ww_asprintf("the suspect lacks %" PRIu32
                              " tensors of the base, '%s' first: nothing is said of them",
                              n, first);
-    rc = text ? ww_strlist_add(&f->warnings, text, err)
-              : WW_FAIL_MEMORY(err, "a comparison of models");
-    ww_free(text);
-    return rc;
+    return add_warning(f, text, err);
 }
 
 /* An answer from a corner of the model is told as one; a vector or two, as those whose
@@ -124,7 +126,6 @@ static enum ww_err warn_little(struct ww_family *f, struct ww_error *err)
     double all = 0;
     double compared = 0;
     char *text = NULL;
-    enum ww_err rc = WW_OK;
 
     for (uint32_t t = 0; t < base->n_tensors; t++) {
         all += (double)base->tensors[t].n_elements;
@@ -146,10 +147,7 @@ static enum ww_err warn_little(struct ww_family *f, struct ww_error *err)
         ww_asprintf("weights that are compared are %.1f %% of the base's: shares are of "
                     "these alone",
                     100 * compared / all);
-    rc = text ? ww_strlist_add(&f->warnings, text, err)
-              : WW_FAIL_MEMORY(err, "a comparison of models");
-    ww_free(text);
-    return rc;
+    return add_warning(f, text, err);
 }
 
 /* Of suspect and base. What was decoded is no longer on the grid it was rounded to, and a
@@ -233,9 +231,62 @@ static enum ww_err align(struct ww_family *f, struct ww_error *err)
     return rc;
 }
 
+/* Models that are not read as their files are. */
+struct odd_models {
+    unsigned n_decoded;
+    unsigned n_left; /* with a config of a quantised model that they no longer are */
+    const char *left;
+};
+
+/* What was released in eight bits is what its fine-tunes and merges were made of. */
+static enum ww_err open_parent(const char *path, struct ww_model **out,
+                               struct odd_models *odd, struct ww_error *err)
+{
+    uint32_t n = 0;
+    enum ww_err rc = ww_model_open(path, out, err);
+
+    rc = rc ? rc : ww_model_decode(*out, &n, err);
+    rc = rc ? rc : ww_model_floats(*out, path, err);
+    if (rc) {
+        return rc;
+    }
+    odd->n_decoded += n > 0;
+    if (n == 0 && (*out)->config && (*out)->config->quant_method) {
+        odd->left = odd->n_left++ ? odd->left : path;
+    }
+    if ((*out)->config) {
+        (*out)->config->quant_method = NULL; /* of the weights as they are read */
+    }
+    return WW_OK;
+}
+
+static enum ww_err warn_odd(struct ww_family *f, const struct odd_models *odd,
+                            struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (odd->n_decoded > 0) {
+        rc = add_warning(f,
+                         ww_asprintf("%u of the models beside the suspect hold eight-bit "
+                                     "weights, which are read decoded with their scales",
+                                     odd->n_decoded),
+                         err);
+    }
+    if (!rc && odd->n_left > 0) {
+        rc = add_warning(f,
+                         ww_asprintf("config.json of '%s'%s says that it is quantised, "
+                                     "but its weights are floats: they are taken as they "
+                                     "are",
+                                     odd->left, odd->n_left > 1 ? " and others" : ""),
+                         err);
+    }
+    return rc;
+}
+
 enum ww_err ww_family_open(const char *const *paths, unsigned n, struct ww_family *out,
                            struct ww_error *err)
 {
+    struct odd_models odd = {0};
     enum ww_err rc = WW_OK;
 
     memset(out, 0, sizeof(*out));
@@ -245,9 +296,9 @@ enum ww_err ww_family_open(const char *const *paths, unsigned n, struct ww_famil
     }
     out->n_models = n;
     for (unsigned m = WW_FAMILY_BASE; m < n && !rc; m++) {
-        rc = ww_model_open(paths[m], &out->models[m], err);
-        rc = rc ? rc : ww_model_plain(out->models[m], paths[m], err);
+        rc = open_parent(paths[m], &out->models[m], &odd, err);
     }
+    rc = rc ? rc : warn_odd(out, &odd, err);
     if (!rc) {
         rc = ww_disguise_open(paths[WW_FAMILY_SUSPECT], out->models[WW_FAMILY_BASE],
                               &out->disguise, &out->warnings, err);

@@ -110,6 +110,8 @@ struct ww_recipe_use {
     const char *const *paths;    /* per model, its folder */
     const char *const *adapters; /* per model, the folder of the adapter that is added to
                                     it, or NULL; NULL for none at all */
+    bool decodes; /* eight-bit weights are taken for the floats they stand for: of plans
+                     that are looked at alone */
 };
 
 struct ww_build {

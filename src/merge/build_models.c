@@ -8,6 +8,7 @@
 #include "merge/build.h"
 #include "merge/hub_cache.h"
 #include "model/config.h"
+#include "model/decoded.h"
 #include "model/packed.h"
 #include "model/vocab_names.h"
 #include "util/alloc.h"
@@ -116,6 +117,18 @@ static bool is_matrix(const struct ww_tensor *t)
     return t->rank == 2;
 }
 
+static enum ww_err check_floats(const struct ww_build *build, struct ww_build_model *m,
+                                struct ww_error *err)
+{
+    uint32_t n = 0;
+
+    if (!build->use->decodes) {
+        return ww_model_plain(m->model, m->text, err);
+    }
+    enum ww_err rc = ww_model_decode(m->model, &n, err);
+    return rc ? rc : ww_model_floats(m->model, m->text, err);
+}
+
 static enum ww_err open_one(struct ww_build *build, uint32_t i, const char *path,
                             struct ww_error *err)
 {
@@ -131,7 +144,7 @@ static enum ww_err open_one(struct ww_build *build, uint32_t i, const char *path
     build->plan->models[i] = m->model;
     build->plan->n_models = i + 1;
     m->text = named->text;
-    rc = ww_model_plain(m->model, m->text, err);
+    rc = check_floats(build, m, err);
     if (rc) {
         return rc;
     }
@@ -212,8 +225,12 @@ static enum ww_err list_inputs(struct ww_build *build, struct ww_error *err)
             if (!name) {
                 return ww_build_no_memory(err);
             }
-            plan->inputs[plan->n_inputs++] = (struct ww_merge_input){
-                name, file->fd, file->size_bytes, .want_sha256 = true};
+            plan->inputs[plan->n_inputs++] =
+                (struct ww_merge_input){.name = name,
+                                        .fd = file->fd,
+                                        .size_bytes = file->size_bytes,
+                                        .reader = file->reader,
+                                        .want_sha256 = !file->reader};
         }
     }
     return WW_OK;

@@ -34,6 +34,7 @@ struct ww_work {
     bool of_record; /* the recipe is that of a record, in the folder recipe_dir */
     struct ww_recipe_file file;
     bool looked_at; /* plans are looked at, and nobody hears of warnings */
+    bool decodes;   /* eight-bit weights are taken for the floats they stand for */
     struct ww_strlist warnings;
     struct ww_pool pool;
     char *steps; /* folder of intermediate results, NULL until there is one */

@@ -21,6 +21,7 @@ enum ww_err ww_recipe_view_open(struct ww_recipe_view *view, const char *text,
         .bytes = text, .len = strlen(text), .name = name, .dir = dir};
     rc = ww_work_open(&view->work, &recipe, &view->options, &view->report, err);
     view->work.looked_at = true;
+    view->work.decodes = true;
     if (!rc && view->work.file.n_recipes > 1) {
         rc = WW_FAIL(err, WW_E_UNSUPPORTED,
                      "recipe '%s' holds %u recipes that take each other's results; merge "

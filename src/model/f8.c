@@ -6,15 +6,18 @@
 #include "model/f8.h"
 
 #include <math.h>
+#include <string.h>
 
 struct format {
     int mantissa; /* bits */
     int bias;
+    double unbias; /* 2^(127 - bias) */
 };
 
 static struct format format_of(enum ww_dtype dtype)
 {
-    return dtype == WW_DTYPE_F8_E4M3 ? (struct format){3, 7} : (struct format){2, 15};
+    return dtype == WW_DTYPE_F8_E4M3 ? (struct format){3, 7, 0x1p120}
+                                     : (struct format){2, 15, 0x1p112};
 }
 
 bool ww_is_eight_bit(enum ww_dtype dtype)
@@ -34,6 +37,8 @@ double ww_eight_bit_value(enum ww_dtype dtype, uint8_t byte)
     const unsigned body = byte & 127;
     const unsigned exponent = body >> f.mantissa;
     const unsigned fraction = body & ((1u << f.mantissa) - 1);
+    uint32_t bits = 0;
+    float narrow = 0;
     double v = 0;
 
     if (dtype == WW_DTYPE_I8) {
@@ -42,8 +47,10 @@ double ww_eight_bit_value(enum ww_dtype dtype, uint8_t byte)
     if (dtype == WW_DTYPE_F8_E4M3 ? body == 127 : exponent == 31) {
         return dtype == WW_DTYPE_F8_E4M3 || fraction ? (double)NAN : (double)INFINITY;
     }
-    v = ldexp((double)(fraction + (exponent ? 1u << f.mantissa : 0)),
-              last_bit(f, exponent));
+    /* As a float of the same bits, which is too small by the biases' difference. */
+    bits = body << (23 - f.mantissa);
+    memcpy(&narrow, &bits, sizeof(narrow));
+    v = (double)narrow * f.unbias;
     return byte & 128 ? -v : v;
 }
 

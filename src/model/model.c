@@ -35,8 +35,10 @@ struct impl {
     uint32_t n_parsed;
     struct ww_names by_name;
     struct ww_findings findings;
-    struct ww_strlist renamed; /* names that no file has */
-    bool or_adapter;           /* an adapter alone will do */
+    struct ww_strlist renamed;   /* names that no file has */
+    bool or_adapter;             /* an adapter alone will do */
+    void (*free)(void *payload); /* what a recast model is made of */
+    void *payload;
 };
 
 /* Quantisers of old wrote a file of their own instead of a key in config.json. */
@@ -376,12 +378,33 @@ enum ww_err ww_model_rename(struct ww_model *model, const char *const *names,
     return rc;
 }
 
+enum ww_err ww_model_recast(struct ww_model *model, struct ww_tensor *tensors, uint32_t n,
+                            struct ww_weight_file *files, uint32_t n_files,
+                            void (*free)(void *payload), void *payload,
+                            struct ww_error *err)
+{
+    struct impl *impl = model->impl;
+    uint32_t twice = WW_NONE;
+
+    model->tensors = tensors;
+    model->n_tensors = n;
+    model->files = files;
+    model->n_files = n_files;
+    impl->free = free;
+    impl->payload = payload;
+    ww_names_release(&impl->by_name);
+    return ww_names_build(&impl->by_name, tensors, sizeof(*tensors), n, &twice, err);
+}
+
 void ww_model_close(struct ww_model *model)
 {
     if (!model) {
         return;
     }
     struct impl *impl = model->impl;
+    if (impl->free) {
+        impl->free(impl->payload);
+    }
     for (uint32_t i = 0; i < impl->n_parsed; i++) {
         ww_st_file_close(&impl->parsed[i]);
     }

@@ -155,30 +155,33 @@ static bool is_scaled(const struct ww_tensor *t)
            (t->dtype >= WW_DTYPE_F8_E5M2 && t->dtype <= WW_DTYPE_F8_E5M2FNUZ);
 }
 
-enum ww_err ww_model_plain(const struct ww_model *model, const char *name,
-                           struct ww_error *err)
+enum ww_err ww_model_floats(const struct ww_model *model, const char *name,
+                            struct ww_error *err)
 {
     struct ww_packed packed;
     enum ww_err rc = ww_model_packed(model, &packed, err);
 
-    if (rc) {
-        return rc;
-    }
-    if (model->config && model->config->quant_method) {
-        return WW_FAIL(err, WW_E_QUANTISED,
-                       "model '%s' is quantised (%s); take the weights that it was made "
-                       "of",
-                       name, model->config->quant_method);
-    }
-    for (uint32_t t = 0; t < model->n_tensors && packed.tensor == WW_NONE; t++) {
+    for (uint32_t t = 0; t < model->n_tensors && !rc && packed.tensor == WW_NONE; t++) {
         if (is_scaled(&model->tensors[t])) {
             packed = (struct ww_packed){t, ww_dtype_name(model->tensors[t].dtype)};
         }
     }
-    return packed.tensor == WW_NONE
-               ? WW_OK
+    return rc || packed.tensor == WW_NONE
+               ? rc
                : WW_FAIL(err, WW_E_QUANTISED,
                          "model '%s' is quantised ('%.160s': %s); take the weights that "
                          "it was made of",
                          name, model->tensors[packed.tensor].name, packed.what);
+}
+
+enum ww_err ww_model_plain(const struct ww_model *model, const char *name,
+                           struct ww_error *err)
+{
+    const char *method = model->config ? model->config->quant_method : NULL;
+
+    return method ? WW_FAIL(err, WW_E_QUANTISED,
+                            "model '%s' is quantised (%s); take the weights that it was "
+                            "made of",
+                            name, method)
+                  : ww_model_floats(model, name, err);
 }

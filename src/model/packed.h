@@ -24,4 +24,9 @@ enum ww_err ww_model_packed(const struct ww_model *model, struct ww_packed *out,
 enum ww_err ww_model_plain(const struct ww_model *model, const char *name,
                            struct ww_error *err) WW_MUST_USE;
 
+/** The same by the tensors alone: a config that speaks of quantising, where no tensor is,
+ *  was left behind by what made floats of them. */
+enum ww_err ww_model_floats(const struct ww_model *model, const char *name,
+                            struct ww_error *err) WW_MUST_USE;
+
 #endif

@@ -15,4 +15,12 @@ enum ww_err ww_model_shown(const char *path, const struct ww_tensor *tensors, ui
 enum ww_err ww_model_rename(struct ww_model *model, const char *const *names,
                             struct ww_error *err) WW_MUST_USE;
 
+/** The model's tensors become these n, in files[0..n_files): both arrays are the model's
+ *  from then on, and payload, which is freed when it is closed. What was there stays the
+ *  caller's, to be kept in payload. Once for a model. WW_E_NOMEM. */
+enum ww_err ww_model_recast(struct ww_model *model, struct ww_tensor *tensors, uint32_t n,
+                            struct ww_weight_file *files, uint32_t n_files,
+                            void (*free)(void *payload), void *payload,
+                            struct ww_error *err) WW_MUST_USE;
+
 #endif
