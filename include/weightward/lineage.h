@@ -150,7 +150,8 @@ struct ww_decompose_report {
     size_t n_controls;
     struct ww_lineage_root root; /* of suspect and base */
     uint64_t tensors;            /* compared */
-    uint64_t strangers;          /* not compared, as they point elsewhere than the base's:
+    uint64_t strangers;          /* not compared, as they point elsewhere than the base's,
+                                    or were rounded to the steps that its values lie on:
                                     nothing is said of what went into these */
     uint64_t tensors_fit;        /* of those: fitted on */
     uint64_t elements;           /* compared */

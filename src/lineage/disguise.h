@@ -60,8 +60,8 @@ struct ww_disguise {
 enum ww_err ww_disguise_open(const char *path, const struct ww_model *base,
                              struct ww_disguise *out, struct ww_strlist *notes,
                              struct ww_error *err) WW_MUST_USE;
-/** The same of what needs no base: GGUF and eight-bit weights; anything else is a model
- *  as it is, with read NULL, packed weights too. */
+/** The same of what needs no base: GGUF, eight-bit weights and MXFP4; anything else is a
+ * model as it is, with read NULL, packed weights too. */
 enum ww_err ww_disguise_decoded(const char *path, struct ww_disguise *out,
                                 struct ww_strlist *notes,
                                 struct ww_error *err) WW_MUST_USE;
@@ -87,7 +87,7 @@ enum ww_err ww_disguise_gguf(const char *path, struct ww_disguise *out,
  *  two and more to an integer. */
 enum ww_err ww_disguise_unpacked(const struct ww_model *model,
                                  struct ww_error *err) WW_MUST_USE;
-/** Takes the model over when it has eight-bit weights, and only then: *took. */
+/** Takes the model over when it has eight-bit weights or MXFP4, and only then: *took. */
 enum ww_err ww_disguise_quantised(struct ww_model *model, struct ww_disguise *out,
                                   bool *took, struct ww_strlist *notes,
                                   struct ww_error *err) WW_MUST_USE;

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A suspect of eight-bit weights; model/eight_bit.h says what is decoded. */
+/* A suspect of quantised weights; model/quantised.h says what is decoded. */
 #include <inttypes.h>
 #include <string.h>
 
 #include "lineage/disguise.h"
-#include "model/eight_bit.h"
 #include "model/elements.h"
+#include "model/quantised.h"
 #include "model/shown.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
 struct quantised {
     struct ww_model *model;
-    struct ww_eight_bit weights;
+    struct ww_quantised weights;
     uint32_t *of; /* by tensor shown: the model's */
     uint32_t n;
 };
@@ -21,7 +21,7 @@ static void free_quantised(void *payload)
 {
     struct quantised *q = payload;
 
-    ww_eight_bit_release(&q->weights);
+    ww_quantised_release(&q->weights);
     ww_free(q->of);
     ww_model_close(q->model);
     ww_free(q);
@@ -57,13 +57,11 @@ static enum ww_err read_quantised(void *payload, uint32_t tensor, uint64_t first
     const struct quantised *q = payload;
     const uint32_t of = q->of[tensor];
 
-    if (!ww_eight_bit_is(&q->weights, of)) {
+    if (!ww_quantised_is(&q->weights, of)) {
         return read_stored(q, of, first, n, out, err);
     }
-    return out->cells ? ww_eight_bit_cells(&q->weights, of, first, n, out->first,
-                                           out->second, err)
-                      : ww_eight_bit_values(&q->weights, of, first, n, out->first,
-                                            out->second, err);
+    return ww_quantised_read(&q->weights, of, first, n, out->cells, out->first,
+                             out->second, err);
 }
 
 static enum ww_err show(struct quantised *q, struct ww_model **out, struct ww_error *err)
@@ -76,13 +74,11 @@ static enum ww_err show(struct quantised *q, struct ww_model **out, struct ww_er
         rc = WW_FAIL_MEMORY(err, "a quantised model");
     }
     for (uint32_t t = 0; t < q->model->n_tensors && !rc; t++) {
-        if (q->weights.beside[t]) {
+        if (q->weights.left_out[t]) {
             continue;
         }
-        shown[q->n] = q->model->tensors[t];
-        if (ww_eight_bit_is(&q->weights, t)) {
-            shown[q->n].dtype = WW_DTYPE_F32;
-        }
+        shown[q->n] = ww_quantised_is(&q->weights, t) ? ww_quantised_shown(&q->weights, t)
+                                                      : q->model->tensors[t];
         q->of[q->n++] = t;
     }
     rc = rc ? rc : ww_model_shown(q->model->path, shown, q->n, out, err);
@@ -96,16 +92,19 @@ static enum ww_err tell(const struct quantised *q, struct ww_disguise *out,
     char *text = NULL;
     enum ww_err rc = WW_OK;
 
-    out->undone = ww_asprintf("%" PRIu32 " tensors of eight-bit weights, decoded with "
-                              "their scales",
-                              q->weights.n_decoded);
+    out->undone =
+        ww_asprintf("%" PRIu32 " tensors of %s weights, decoded with their scales",
+                    q->weights.n_decoded,
+                    q->weights.n_four == 0            ? "eight-bit"
+                    : q->weights.eight.n_decoded == 0 ? "MXFP4"
+                                                      : "eight-bit and MXFP4");
     if (!out->undone) {
         return WW_FAIL_MEMORY(err, "a note");
     }
-    if (q->weights.n_bare > 0) {
+    if (q->weights.eight.n_bare > 0) {
         text = ww_asprintf("%" PRIu32 " integer tensors of the suspect have no scales "
                            "that are known and are not compared",
-                           q->weights.n_bare);
+                           q->weights.eight.n_bare);
         rc = text ? ww_strlist_add(notes, text, err) : WW_FAIL_MEMORY(err, "a note");
     }
     ww_free(text);
@@ -123,9 +122,9 @@ enum ww_err ww_disguise_quantised(struct ww_model *model, struct ww_disguise *ou
     if (!q) {
         return WW_FAIL_MEMORY(err, "a quantised model");
     }
-    rc = ww_eight_bit_find(model, &q->weights, err);
-    if (rc || q->weights.n_decoded + q->weights.n_bare == 0) {
-        ww_eight_bit_release(&q->weights);
+    rc = ww_quantised_find(model, &q->weights, err);
+    if (rc || q->weights.n_decoded + q->weights.eight.n_bare == 0) {
+        ww_quantised_release(&q->weights);
         ww_free(q);
         return rc;
     }

@@ -267,8 +267,8 @@ static enum ww_err warn_odd(struct ww_family *f, const struct odd_models *odd,
 
     if (odd->n_decoded > 0) {
         rc = add_warning(f,
-                         ww_asprintf("%u of the models beside the suspect hold eight-bit "
-                                     "weights, which are read decoded with their scales",
+                         ww_asprintf("%u of the models beside the suspect are quantised: "
+                                     "their weights are read decoded, with their scales",
                                      odd->n_decoded),
                          err);
     }

@@ -27,7 +27,7 @@ struct ww_family {
     struct ww_family_tensor *tensors; /* in the suspect's order */
     uint32_t n_tensors;
     uint32_t n_dense; /* of the suspect: mixed by dense matrices, not among the tensors */
-    uint32_t n_strangers; /* the same: they point elsewhere than the base's */
+    uint32_t n_strangers; /* the same: those of ww_family_leave_strangers */
     uint32_t *indices;    /* owns the arrays of the tensors */
     struct ww_strlist warnings;
 };

@@ -3,12 +3,18 @@
  * A table whose words were put in another order says nothing of shares, and in a fit it
  * is noise as long as the weights. Weights of relatives point the same way in every
  * matrix, so a look at pieces from all over it tells.
+ *
+ * A suspect that was rounded to the steps that the base's own values lie on, as
+ * fine-tunes of a model that was released in four bits, has most of the base's values:
+ * changes shorter than half a step are gone, and what is left is no sum of task vectors
+ * and noise. Where the steps are others no value is the base's but by chance.
  */
 #include "lineage/strangers.h"
 
 #include <inttypes.h>
 
 #include "model/elements.h"
+#include "model/f8.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
@@ -17,6 +23,25 @@
 #define PIECE 2048
 #define LEAST 1024 /* elements of a tensor that is looked at */
 #define LIKE 0.5   /* least cosine; ternary weights have 0.8 */
+
+enum kind {
+    COMPARED,
+    ELSEWHERE,
+    SAME_STEPS, /* half of the values at least are the base's */
+    KINDS
+};
+
+/* What is said of the kind, for one and for more. */
+static const char *const reasons[KINDS][2] = {
+    [ELSEWHERE] = {"is not compared: words, rows or columns in another order point "
+                   "elsewhere than the base's, as it does",
+                   "are not compared: words, rows or columns in another order point "
+                   "elsewhere than the base's, as they do"},
+    [SAME_STEPS] = {
+        "is not compared: it was rounded to the steps that the base's own "
+        "values lie on, which hides changes shorter than half a step",
+        "are not compared: they were rounded to the steps that the base's own "
+        "values lie on, which hides changes shorter than half a step"}};
 
 struct look {
     uint8_t bytes[PIECE * sizeof(double)];
@@ -41,86 +66,135 @@ static enum ww_err read_piece(const struct ww_family *f, const struct ww_family_
                                    first, n, look->bytes, look->base, err);
 }
 
-static enum ww_err is_stranger(const struct ww_family *f,
-                               const struct ww_family_tensor *t, struct look *look,
-                               bool *stranger, struct ww_error *err)
+struct sums {
+    double ss;
+    double bb;
+    double sb;
+    uint64_t stepped; /* rounded, of values of the base that are not zero */
+    uint64_t equal;   /* of those */
+};
+
+static void add_piece(const struct look *look, size_t n, bool steps, struct sums *sums)
+{
+    for (size_t e = 0; e < n; e++) {
+        const double s = look->suspect[e];
+        const double b = look->base[e];
+        sums->ss += s * s;
+        sums->bb += b * b;
+        sums->sb += s * b;
+        if (steps && look->steps[e] > 0 && look->steps[e] < WW_STEP_LOST &&
+            (b < 0 || b > 0)) {
+            sums->stepped++;
+            sums->equal += !(s < b) && !(s > b);
+        }
+    }
+}
+
+static enum kind judge(const struct sums *s)
+{
+    if (s->ss > 0 && s->bb > 0 &&
+        (s->sb <= 0 || s->sb * s->sb < LIKE * LIKE * s->ss * s->bb)) {
+        return ELSEWHERE;
+    }
+    return s->stepped > 0 && 2 * s->equal >= s->stepped ? SAME_STEPS : COMPARED;
+}
+
+static enum ww_err find_kind(const struct ww_family *f, const struct ww_family_tensor *t,
+                             struct look *look, enum kind *kind, struct ww_error *err)
 {
     const size_t n = (size_t)ww_min_u64(PIECE, t->n_elements / PIECES);
-    double ss = 0;
-    double bb = 0;
-    double sb = 0;
+    struct sums sums = {0};
     enum ww_err rc = WW_OK;
 
-    *stranger = false;
+    *kind = COMPARED;
     if (t->n_elements < LEAST) {
         return WW_OK;
     }
     for (uint64_t p = 0; p < PIECES && !rc; p++) {
         rc = read_piece(f, t, p * ((t->n_elements - n) / (PIECES - 1)), n, look, err);
-        for (size_t e = 0; e < n && !rc; e++) {
-            ss += look->suspect[e] * look->suspect[e];
-            bb += look->base[e] * look->base[e];
-            sb += look->suspect[e] * look->base[e];
+        if (!rc) {
+            add_piece(look, n, f->disguise.read != NULL, &sums);
         }
     }
-    *stranger = !rc && ss > 0 && bb > 0 && (sb <= 0 || sb * sb < LIKE * LIKE * ss * bb);
+    *kind = rc ? COMPARED : judge(&sums);
     return rc;
 }
 
-static enum ww_err tell(struct ww_family *f, uint32_t n, const char *first,
+static enum ww_err tell(struct ww_family *f, enum kind kind, const enum kind *kinds,
                         struct ww_error *err)
 {
-    char *text =
-        ww_asprintf("%" PRIu32 " tensor%s of the suspect, '%.160s' first, %s not "
-                    "compared: words, rows or columns in another order point elsewhere "
-                    "than the base's, as %s",
-                    n, n == 1 ? "" : "s", first, n == 1 ? "is" : "are",
-                    n == 1 ? "it does" : "they do");
-    enum ww_err rc = text ? ww_strlist_add(&f->warnings, text, err)
-                          : WW_FAIL_MEMORY(err, "a comparison of models");
+    const char *first = NULL;
+    char *text = NULL;
+    uint32_t n = 0;
+    enum ww_err rc = WW_OK;
 
+    for (uint32_t t = 0; t < f->n_tensors; t++) {
+        if (kinds[t] == kind) {
+            first = n++ ? first : f->tensors[t].name;
+        }
+    }
+    if (n == 0) {
+        return WW_OK;
+    }
+    text = ww_asprintf("%" PRIu32 " tensor%s of the suspect, '%.160s' first, %s", n,
+                       n == 1 ? "" : "s", first, reasons[kind][n > 1]);
+    rc = text ? ww_strlist_add(&f->warnings, text, err)
+              : WW_FAIL_MEMORY(err, "a comparison of models");
     ww_free(text);
     return rc;
 }
 
-static void leave(struct ww_family *f, const bool *strangers)
+/* Where half of the weights point elsewhere it is no matter of single tensors. */
+static void keep_most(const struct ww_family *f, enum kind *kinds)
+{
+    uint64_t all = 0;
+    uint64_t odd = 0;
+
+    for (uint32_t t = 0; t < f->n_tensors; t++) {
+        all += f->tensors[t].n_elements;
+        odd += kinds[t] == ELSEWHERE ? f->tensors[t].n_elements : 0;
+    }
+    for (uint32_t t = 0; t < f->n_tensors && 2 * odd >= all; t++) {
+        kinds[t] = kinds[t] == ELSEWHERE ? COMPARED : kinds[t];
+    }
+}
+
+static enum ww_err leave(struct ww_family *f, const enum kind *kinds,
+                         struct ww_error *err)
 {
     uint32_t n = 0;
 
     for (uint32_t t = 0; t < f->n_tensors; t++) {
-        if (!strangers[t]) {
+        if (kinds[t] == COMPARED) {
             f->tensors[n++] = f->tensors[t];
         }
     }
     f->n_strangers = f->n_tensors - n;
     f->n_tensors = n;
+    return n > 0 ? WW_OK
+                 : WW_FAIL(err, WW_E_QUANTISED,
+                           "all weights of the suspect were rounded to the steps that "
+                           "the base's own values lie on, which hides what changed; "
+                           "nothing is left to compare");
 }
 
 enum ww_err ww_family_leave_strangers(struct ww_family *family, struct ww_error *err)
 {
     struct look *look = ww_calloc(1, sizeof(*look));
-    bool *strangers = ww_calloc(family->n_tensors, sizeof(*strangers));
-    const char *first = NULL;
-    uint32_t n = 0;
-    uint64_t all = 0;
-    uint64_t odd = 0;
+    enum kind *kinds = ww_calloc(family->n_tensors, sizeof(*kinds));
     enum ww_err rc =
-        look && strangers ? WW_OK : WW_FAIL_MEMORY(err, "a comparison of models");
+        look && kinds ? WW_OK : WW_FAIL_MEMORY(err, "a comparison of models");
 
     for (uint32_t t = 0; t < family->n_tensors && !rc; t++) {
-        const struct ww_family_tensor *tensor = &family->tensors[t];
-        rc = is_stranger(family, tensor, look, &strangers[t], err);
-        all += tensor->n_elements;
-        if (strangers[t]) {
-            odd += tensor->n_elements;
-            first = n++ ? first : tensor->name;
-        }
+        rc = find_kind(family, &family->tensors[t], look, &kinds[t], err);
     }
-    if (!rc && n > 0 && 2 * odd < all) {
-        rc = tell(family, n, first, err);
-        leave(family, strangers);
+    if (!rc) {
+        keep_most(family, kinds);
+        rc = tell(family, ELSEWHERE, kinds, err);
     }
-    ww_free(strangers);
+    rc = rc ? rc : tell(family, SAME_STEPS, kinds, err);
+    rc = rc ? rc : leave(family, kinds, err);
+    ww_free(kinds);
     ww_free(look);
     return rc;
 }

@@ -5,7 +5,7 @@
 
 #include "model/config.h"
 #include "model/convert.h"
-#include "model/eight_bit.h"
+#include "model/quantised.h"
 #include "model/shown.h"
 #include "model/unwritten.h"
 #include "util/alloc.h"
@@ -17,7 +17,7 @@
 
 struct decoded {
     struct ww_model stored; /* its tensors and files, as they were */
-    struct ww_eight_bit weights;
+    struct ww_quantised weights;
     struct ww_model shown; /* the decoded tensors alone, in the file that lies nowhere */
     uint32_t *of;          /* by tensor shown: the stored one */
     struct ww_unwritten file;
@@ -27,7 +27,7 @@ static void free_decoded(void *payload)
 {
     struct decoded *d = payload;
 
-    ww_eight_bit_release(&d->weights);
+    ww_quantised_release(&d->weights);
     ww_free(d->stored.tensors);
     ww_free(d->stored.files);
     ww_free(d->of);
@@ -62,9 +62,10 @@ static enum ww_err decode(const struct decoded *d, uint32_t tensor, uint64_t fir
                           size_t n, uint8_t *out, struct ww_error *err)
 {
     double values[STRETCH];
+    double steps[STRETCH];
     float single[STRETCH];
-    enum ww_err rc =
-        ww_eight_bit_values(&d->weights, d->of[tensor], first, n, values, NULL, err);
+    enum ww_err rc = ww_quantised_read(&d->weights, d->of[tensor], first, n, false,
+                                       values, steps, err);
 
     if (!rc) {
         ww_from_double(WW_DTYPE_F32, values, single, n);
@@ -117,7 +118,7 @@ static void split(struct decoded *d, enum ww_dtype dtype, struct ww_tensor *tens
         files[f].first_tensor = n;
         for (uint32_t k = 0; k < stored->files[f].n_tensors; k++) {
             const uint32_t t = stored->files[f].first_tensor + k;
-            if (!d->weights.beside[t] && !ww_eight_bit_is(&d->weights, t)) {
+            if (!d->weights.left_out[t] && !ww_quantised_is(&d->weights, t)) {
                 tensors[n++] = stored->tensors[t];
                 files[f].n_tensors++;
             }
@@ -127,10 +128,10 @@ static void split(struct decoded *d, enum ww_dtype dtype, struct ww_tensor *tens
     file->first_tensor = n;
     file->size_bytes = HEADER;
     for (uint32_t t = 0; t < stored->n_tensors; t++) {
-        if (!ww_eight_bit_is(&d->weights, t)) {
+        if (!ww_quantised_is(&d->weights, t)) {
             continue;
         }
-        made[n_made] = stored->tensors[t];
+        made[n_made] = ww_quantised_shown(&d->weights, t);
         made[n_made].dtype = dtype;
         made[n_made].n_bytes = made[n_made].n_elements * (ww_dtype_bits(dtype) / 8);
         made[n_made].file = stored->n_files;
@@ -164,7 +165,7 @@ static enum ww_err recast(struct ww_model *model, struct decoded *d, struct ww_e
                                                     .header_bytes = HEADER,
                                                     .reader = &d->file.reader};
     d->stored = *model;
-    d->weights.model = &d->stored;
+    d->weights.model = d->weights.eight.model = &d->stored;
     split(d, dtype_of(model), tensors, files);
     ww_unwritten_beside(&d->shown, read_decoded, d, &d->file);
     return ww_model_recast(model, tensors,
@@ -178,7 +179,7 @@ enum ww_err ww_model_decode(struct ww_model *model, uint32_t *n, struct ww_error
     enum ww_err rc = d ? WW_OK : WW_FAIL_MEMORY(err, "a quantised model");
 
     *n = 0;
-    rc = rc ? rc : ww_eight_bit_find(model, &d->weights, err);
+    rc = rc ? rc : ww_quantised_find(model, &d->weights, err);
     if (!rc && d->weights.n_decoded > 0) {
         *n = d->weights.n_decoded;
         return recast(model, d, err);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Models that were released in eight bits, as models of floats: what they were trained
- * on, and what is merged of them, are the decoded weights.
+ * Models that were released in eight bits or MXFP4, as models of floats: what they were
+ * trained on, and what is merged of them, are the decoded weights.
  */
 #ifndef WW_MODEL_DECODED_H
 #define WW_MODEL_DECODED_H
 
 #include "weightward/model.h"
 
-/** Takes eight-bit weights of an open model for the floats that they stand for, in the
+/** Takes quantised weights of an open model for the floats that they stand for, in the
  *  dtype that config.json names (BF16 where it names none of 16 or 32 bits), rounded as
  *  transformers rounds: number x scale in F32, then to the dtype. Tensors are read
  * through one more file, which lies nowhere and has no descriptor; scales are no tensors

@@ -369,6 +369,45 @@ static void scales_of_activations_are_no_weights(void **state)
     end(&r);
 }
 
+/* Of MXFP4 with its scales the floats are shown, and whole tensors that have none are
+ * packed still. */
+static void mxfp4_is_decoded_under_its_own_name(void **state)
+{
+    static const char header[] =
+        "{" TENSOR("w.weight", "F32", "2,4", "0", "32") "," TENSOR(
+            "experts.up_blocks", "U8", "1,2,1,16", "32",
+            "64") "," TENSOR("experts.up_scales", "U8", "1,2,1", "64", "66") "%s}";
+    static const char bare[] =
+        "," TENSOR("experts.down_blocks", "U8", "1,2,1,16", "66", "98");
+    static const uint8_t data[98] = {[32] = 0x52, [48] = 0x0a, [64] = 127, [65] = 128};
+    char text[600];
+    struct ww_error err = {0};
+    struct room r;
+    (void)state;
+
+    begin(&r);
+    snprintf(text, sizeof(text), header, "");
+    put_weights(r.suspect, "model.safetensors", text, data, 66);
+    OK(open_it(&r, &err));
+    assert_non_null(strstr(r.d.undone, "1 tensors of MXFP4"));
+    assert_int_equal(r.d.model->n_tensors, 2);
+    assert_int_not_equal(ww_model_find(r.d.model, "w.weight"), WW_NONE);
+    uint32_t t = ww_model_find(r.d.model, "experts.up");
+    assert_int_not_equal(t, WW_NONE);
+    assert_int_equal(r.d.model->tensors[t].shape[1], 32);
+    /* Columns first: of both rows 2 and 5 are codes of the first, 10 of the second. */
+    OK(ww_disguise_values(&r.d, t, 0, 4, r.v, r.step, &err));
+    NEAR(r.v[0], 1, 0);
+    NEAR(r.v[1], -2, 0);
+    NEAR(r.v[2], 3, 0);
+    NEAR(r.v[3], 0, 0);
+    snprintf(text, sizeof(text), header, bare);
+    put_weights(r.suspect, "model.safetensors", text, data, 98);
+    FAILS(open_it(&r, &err), WW_E_QUANTISED);
+    assert_non_null(strstr(err.text, "'experts.down_blocks': MXFP4"));
+    end(&r);
+}
+
 static void packed_weights_are_refused_with_their_kind(void **state)
 {
     static const struct {
@@ -614,6 +653,7 @@ int main(void)
         cmocka_unit_test(columns_that_were_sorted_are_refused),
         cmocka_unit_test(zero_points_are_taken_off),
         cmocka_unit_test(scales_of_activations_are_no_weights),
+        cmocka_unit_test(mxfp4_is_decoded_under_its_own_name),
         cmocka_unit_test(packed_weights_are_refused_with_their_kind),
         cmocka_unit_test(floats_with_names_of_packed_kinds_are_read),
         cmocka_unit_test(a_method_is_refused_by_the_word_of_its_config),
