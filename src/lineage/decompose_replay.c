@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The blend of the shares found, held against the suspect: what it explains. */
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -204,9 +205,61 @@ static enum ww_err tell_scale(struct ww_decomposing *d, struct ww_error *err)
     return rc;
 }
 
+static bool includes_some(const struct ww_decompose_report *r)
+{
+    bool some = false;
+
+    for (size_t i = 0; i < r->n_sources; i++) {
+        some |= r->sources[i].included;
+    }
+    return some;
+}
+
+/* Models that were made of a base's weights before these were rounded have what rounding
+ * took in common, and no difference from the rounded base is without it. Bits, or
+ * elements that are sums over sources, say that nothing of the kind is there. */
+static enum ww_err tell_base(struct ww_decomposing *d, struct ww_error *err)
+{
+    struct ww_decompose_report *r = d->report;
+    const bool sums = !d->family.disguise.read && r->parts >= WW_LINEAGE_PARTS;
+
+    if (!d->family.base_decoded || !includes_some(r) || sums ||
+        r->method_match >= BITS_AGREE) {
+        return WW_OK;
+    }
+    r->incomplete = true;
+    return ww_decompose_warn(
+        d,
+        "the base is quantised: models that were made of its weights "
+        "before they were rounded have what rounding took in common, "
+        "and shares of such models are drawn to a sum of one",
+        err);
+}
+
+/* What is left out because rounding hid it is no ground to say that nothing went in. */
+static enum ww_err tell_same_steps(const struct ww_decomposing *d, struct ww_error *err)
+{
+    struct ww_decompose_report *r = d->report;
+
+    if (d->family.n_same_steps == 0) {
+        return WW_OK;
+    }
+    r->incomplete = true;
+    return includes_some(r)
+               ? WW_OK
+               : WW_FAIL(err, WW_E_QUANTISED,
+                         "%" PRIu32 " tensors of the suspect were rounded to the steps "
+                         "that the base's own values lie on, which hides what changed, "
+                         "and the others show no source; compare a suspect with more "
+                         "bits",
+                         d->family.n_same_steps);
+}
+
 enum ww_err ww_decompose_tell_rest(struct ww_decomposing *d, struct ww_error *err)
 {
-    const enum ww_err rc = tell_unexplained(d, err);
+    enum ww_err rc = tell_unexplained(d, err);
 
-    return rc ? rc : tell_scale(d, err);
+    rc = rc ? rc : tell_scale(d, err);
+    rc = rc ? rc : tell_base(d, err);
+    return rc ? rc : tell_same_steps(d, err);
 }

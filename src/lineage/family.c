@@ -297,6 +297,7 @@ enum ww_err ww_family_open(const char *const *paths, unsigned n, struct ww_famil
     out->n_models = n;
     for (unsigned m = WW_FAMILY_BASE; m < n && !rc; m++) {
         rc = open_parent(paths[m], &out->models[m], &odd, err);
+        out->base_decoded |= m == WW_FAMILY_BASE && odd.n_decoded > 0;
     }
     rc = rc ? rc : warn_odd(out, &odd, err);
     if (!rc) {

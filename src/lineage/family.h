@@ -27,8 +27,10 @@ struct ww_family {
     struct ww_family_tensor *tensors; /* in the suspect's order */
     uint32_t n_tensors;
     uint32_t n_dense; /* of the suspect: mixed by dense matrices, not among the tensors */
-    uint32_t n_strangers; /* the same: those of ww_family_leave_strangers */
-    uint32_t *indices;    /* owns the arrays of the tensors */
+    uint32_t n_strangers;  /* the same: those of ww_family_leave_strangers */
+    uint32_t *indices;     /* owns the arrays of the tensors */
+    uint32_t n_same_steps; /* of these: rounded to the steps of the base's own values */
+    bool base_decoded;     /* its weights are quantised ones */
     struct ww_strlist warnings;
 };
 

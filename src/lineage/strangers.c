@@ -12,6 +12,7 @@
 #include "lineage/strangers.h"
 
 #include <inttypes.h>
+#include <math.h>
 
 #include "model/elements.h"
 #include "model/f8.h"
@@ -21,8 +22,9 @@
 
 #define PIECES 8
 #define PIECE 2048
-#define LEAST 1024 /* elements of a tensor that is looked at */
-#define LIKE 0.5   /* least cosine; ternary weights have 0.8 */
+#define LEAST 1024     /* elements of a tensor that is looked at */
+#define LIKE 0.5       /* least cosine; ternary weights have 0.8 */
+#define ON_STEP 0.0625 /* of a step: twice what 16 bits move a decoded base by */
 
 enum kind {
     COMPARED,
@@ -85,7 +87,7 @@ static void add_piece(const struct look *look, size_t n, bool steps, struct sums
         if (steps && look->steps[e] > 0 && look->steps[e] < WW_STEP_LOST &&
             (b < 0 || b > 0)) {
             sums->stepped++;
-            sums->equal += !(s < b) && !(s > b);
+            sums->equal += fabs(s - b) <= ON_STEP * look->steps[e];
         }
     }
 }
@@ -168,6 +170,7 @@ static enum ww_err leave(struct ww_family *f, const enum kind *kinds,
         if (kinds[t] == COMPARED) {
             f->tensors[n++] = f->tensors[t];
         }
+        f->n_same_steps += kinds[t] == SAME_STEPS;
     }
     f->n_strangers = f->n_tensors - n;
     f->n_tensors = n;

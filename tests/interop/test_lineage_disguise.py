@@ -668,6 +668,44 @@ def mostly_noise(tool, merged, experts, work):
     return [] if said["incomplete"] else ["one noisy matrix: called whole"]
 
 
+def decoded(tensors):
+    """What transformers loads of FP8 with scales of blocks, when it dequantises."""
+    out = {}
+    for name, v in tensors.items():
+        scale = tensors.get(name + "_scale_inv")
+        if scale is not None:
+            v = (v.float() * scale.repeat_interleave(128, 0)[:v.shape[0]].repeat_interleave(128, 1)).bfloat16()
+        if not name.endswith("_scale_inv"):
+            out[name] = v
+    return out
+
+
+def released_in_eight_bits(tool, models, work):
+    """Base and candidates are FP8 with scales; what is merged are the weights they stand for."""
+    at = lambda name: os.path.join(work, "eight-" + name)
+    eight = [eight_bit(m, "fp8-blocks") for m in models]
+    base, *sources = (folder(at(str(i)), m, quantization_config={"quant_method": "fp8"}) for i, m in enumerate(eight))
+    floats = [{k: v.double() for k, v in decoded(m).items()} for m in eight]
+    merged = {k: (v + sum(t * (s[k] - v) for t, s in zip(TRUTH, floats[1:]))).bfloat16() for k, v in floats[0].items()}
+    said = shown_among(tool, folder(at("merged"), merged), base, sources)
+    problems = wrong("merged of FP8 models", said, 1e-3)
+    if said["method"]["match"] < 0.99:
+        problems.append(f"merged of FP8 models: {said['method']['match']} of the bits")
+    # A copy of a source in BF16 has all bits of what transformers loads.
+    said = shown_among(tool, folder(at("copy"), decoded(eight[1])), base, sources)
+    if said["replay"] != 1:
+        problems.append(f"FP8 decoded as transformers does: {said['replay']['match']} of the bits")
+    # Of the weights before they were rounded: no task vector is without the base's rounding.
+    master = {k: (v.double() + sum(t * 0.1 * (m[k].double() - v.double()) for t, m in zip(TRUTH, models[1:]))).bfloat16()
+              for k, v in models[0].items()}
+    small = [folder(at("small" + str(i)), {k: (v.double() + 0.1 * (m[k].double() - v.double())).bfloat16()
+                                           for k, v in models[0].items()}) for i, m in enumerate(models[1:])]
+    said = shown_among(tool, folder(at("master"), master), base, small)
+    if not said["incomplete"] or not any("base is quantised" in w for w in said["warnings"]):
+        problems.append("made of weights before they were rounded: called whole")
+    return problems
+
+
 def refusals(tool, work, merged, candidate):
     """Each must end with this status and say this."""
     base = os.path.join(FAMILY, "base")
@@ -797,6 +835,7 @@ def main(build):
         models = [base, *(weights(e) for e in experts), merged]
         problems += few_rows(tool, models, work) + as_gemma(tool, models, work)
         problems += mostly_noise(tool, merged, experts, work)
+        problems += released_in_eight_bits(tool, models[:-1], work)
         lora, adapted = adapter(work, base)
         said = json.loads(run(tool, "lineage", "decompose", lora, "--base",
                               os.path.join(FAMILY, "base"), "--candidate", adapted,
