@@ -162,7 +162,7 @@ static bool is_divided(const struct ww_merge_tensor *t)
 }
 
 /* The share of source s in a tensor, whose method need not be the recipe's: what one
- * model alone has is copied. */
+ * model alone has is copied. A limit is nobody's. */
 static double share_in(const struct ww_merge_tensor *t, uint32_t s)
 {
     const uint32_t weight = ww_method_param(t->method, "weight");
@@ -201,7 +201,7 @@ static enum ww_err take_weights(const struct ww_merge_plan *plan,
     }
     for (uint32_t t = 0; t < plan->n_tensors; t++) {
         const struct ww_merge_tensor *tensor = &plan->tensors[t];
-        for (uint32_t s = 0; s < tensor->n_sources; s++) {
+        for (uint32_t s = 0; s < tensor->n_sources && !tensor->is_limit; s++) {
             const uint32_t m = tensor->sources[s].model;
             int64_t share = 0;
             if (m == WW_NONE || m >= ask->n_sources) {

@@ -79,5 +79,6 @@ enum ww_err ww_build_limit(struct ww_build *build, const struct ww_build_slot *s
                 build->models[slot->seats[i].model].text);
         }
     }
+    t->is_limit = !rc;
     return rc ? rc : ww_build_copy(build, t, t->base ? t->base : &t->sources[0], err);
 }

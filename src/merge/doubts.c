@@ -8,11 +8,22 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
+/* A tensor that is merged and has a base. */
+static const struct ww_merge_tensor *first_merged(const struct ww_merge_plan *plan)
+{
+    uint32_t t = 0;
+
+    while (t < plan->n_tensors && plan->tensors[t].is_limit) {
+        t++;
+    }
+    return t < plan->n_tensors && plan->tensors[t].base ? &plan->tensors[t] : NULL;
+}
+
 /* Blocks of one part, or of what an earlier run left undone, do not tell for all. */
 static bool sees_all(const struct ww_work *work)
 {
     return !work->options->n_parts && !work->options->run.resume &&
-           work->plan.n_tensors > 0 && work->plan.tensors[0].base;
+           first_merged(&work->plan);
 }
 
 enum ww_err ww_doubts_watch(struct ww_work *work, struct ww_moved *moved,
@@ -24,7 +35,7 @@ enum ww_err ww_doubts_watch(struct ww_work *work, struct ww_moved *moved,
         return WW_OK;
     }
     plan->moved = moved;
-    if (!plan->tensors[0].method->ops->tells) {
+    if (!first_merged(plan)->method->ops->tells) {
         return WW_OK;
     }
     moved->took = ww_calloc(plan->n_models, sizeof(*moved->took));

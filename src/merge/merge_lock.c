@@ -60,15 +60,36 @@ static enum ww_err check_key(const struct ww_work *work, struct ww_error *err)
     return WW_OK;
 }
 
-/* A weight file of the full size, of which only the header is there. */
+/* The folder that a file of this path lies in. */
+static enum ww_err make_parent(int dirfd, const char *path, struct ww_error *err)
+{
+    const char *base = ww_path_base(path);
+    char *folder = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (base == path) {
+        return WW_OK;
+    }
+    folder = ww_strndup(path, (size_t)(base - path) - 1);
+    rc =
+        folder ? ww_mkdirs_at(dirfd, folder, err) : WW_FAIL_MEMORY(err, "a locked merge");
+    ww_free(folder);
+    return rc;
+}
+
+/* A weight file of the full size, of which only the header is there; a file beside the
+ * weights is all header. */
 static enum ww_err hollow_file(const struct ww_merge_locking *l,
                                const struct ww_merge_file *file, struct ww_error *err)
 {
     uint64_t size = file->header_bytes;
-    enum ww_err rc = ww_file_write_at(l->dirfd, file->name, file->header,
-                                      file->header_bytes, 0644, false, err);
+    enum ww_err rc = make_parent(l->dirfd, file->name, err);
     int fd = -1;
 
+    if (!rc) {
+        rc = ww_file_write_at(l->dirfd, file->name, file->header, file->header_bytes,
+                              0644, false, err);
+    }
     if (rc) {
         return rc;
     }
@@ -178,21 +199,14 @@ void ww_merge_locking_free(struct ww_merge_locking *l)
 enum ww_err ww_merge_locking_add(struct ww_merge_locking *l, const char *path,
                                  const void *bytes, size_t len, struct ww_error *err)
 {
-    const char *base = ww_path_base(path);
-    char *folder = ww_strndup(path, (size_t)(base - path));
-    enum ww_err rc = folder ? WW_OK : WW_FAIL_MEMORY(err, "a locked merge");
+    enum ww_err rc = make_parent(l->dirfd, path, err);
 
-    if (!rc && base != path) {
-        folder[base - path - 1] = '\0';
-        rc = ww_mkdirs_at(l->dirfd, folder, err);
-    }
     if (!rc) {
         rc = ww_file_write_at(l->dirfd, path, bytes, len, 0644, true, err);
     }
     if (!rc) {
         rc = ww_strlist_add(l->added, path, err);
     }
-    ww_free(folder);
     return rc;
 }
 

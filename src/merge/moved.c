@@ -30,7 +30,7 @@ void ww_moved_note(struct ww_moved *moved, const struct ww_merge_job *job,
     const enum ww_dtype dtype = job->tensor->dtype;
     bool any = !b->base;
 
-    if (!ww_moved_asks(moved)) {
+    if (!ww_moved_asks(moved) || job->tensor->is_limit) {
         return;
     }
     if (!any && differs(b->out, b->base, b->n)) {

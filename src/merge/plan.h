@@ -43,6 +43,7 @@ struct ww_merge_tensor {
     const double
         *params;   /* by index of ww_method.params; those of scope TENSOR are set */
     uint64_t seed; /* of random masks, the same for every tensor of a merge */
+    bool is_limit; /* copied, as all models have the same (build_copied.c) */
 };
 
 struct ww_input_tree; /* stream/stream.h */

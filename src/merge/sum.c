@@ -99,7 +99,7 @@ enum ww_err ww_merge_sum_find(const struct ww_merge_plan *plan, const char *merg
     for (uint32_t t = 0; t < plan->n_tensors && !rc; t++) {
         const struct ww_merge_tensor *tensor = &plan->tensors[t];
         double of_merged = 0;
-        if (is_made(tensor)) {
+        if (is_made(tensor) || tensor->is_limit) {
             continue;
         }
         memset(these, 0, n * sizeof(*these));

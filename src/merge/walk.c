@@ -278,12 +278,14 @@ static enum ww_err blocks(struct ww_walk *w, const uint8_t *const *in, uint64_t 
     return rc;
 }
 
-static enum ww_err check_result(const struct ww_merge_item *item, const uint8_t *out,
-                                uint64_t n, struct ww_error *err)
+static enum ww_err check_result(const struct ww_merge_item *item,
+                                const uint8_t *const *in, const uint8_t *out, uint64_t n,
+                                struct ww_error *err)
 {
     const enum ww_dtype dtype = item->job.tensor->dtype;
 
-    return ww_count_nonfinite(dtype, out, n) == 0 || is_limit(item, dtype, out)
+    return ww_count_nonfinite(dtype, out, n) == 0 ||
+                   is_limit(item, item->in[0]->dtype, in[0])
                ? WW_OK
                : WW_FAIL(err, WW_E_NONFINITE,
                          "tensor '%.200s': the result is NaN or infinite in %s; use "
@@ -336,7 +338,8 @@ static enum ww_err chunk(struct ww_walk *w, const uint8_t *const *given, uint64_
     seen.inputs = seen.inputs || !goal->stored.usable;
     seen.result = goal->stored.usable;
     enum ww_err rc = blocks(w, in, first, n, tile, goal, &seen, err);
-    return rc || !goal->out || seen.result ? rc : check_result(item, goal->out, n, err);
+    return rc || !goal->out || seen.result ? rc
+                                           : check_result(item, in, goal->out, n, err);
 }
 
 /* What a sample sees of a tile: the parts of spots that lie in it. */

@@ -654,6 +654,34 @@ PY
     done
 }
 
+@test "what lies in folders beside the weights goes along into a lock as well" {
+    make_family
+    mkdir base/additional_chat_templates
+    echo template >base/additional_chat_templates/tool.jinja
+    "$WW" key new lock --out lock --no-passphrase -q
+    "$WW" merge recipe.yml out --lock lock -q
+    cmp base/additional_chat_templates/tool.jinja out/additional_chat_templates/tool.jinja
+}
+
+@test "limits are no part of a merge that takes nothing from the models" {
+    python3 - <<'PY'
+import json, os, struct
+for folder in ("base", "one", "two"):
+    os.mkdir(folder)
+    header = {n: dict(dtype="F32", shape=[1 + i], data_offsets=[4 * i, 4 + 8 * i])
+              for i, n in enumerate(("a.clip_max", "b.weight"))}
+    text = json.dumps(header).encode()
+    with open(folder + "/model.safetensors", "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + struct.pack("<3f", float("inf"), 1, 2))
+    with open(folder + "/config.json", "w") as f:
+        f.write('{"model_type": "plain"}')
+PY
+    printf 'merge_method: task_arithmetic\nbase_model: base\nparameters: {weight: 0.5}\n' >recipe.yml
+    printf 'models: [{model: one}, {model: two}]\n' >>recipe.yml
+    "$WW" merge recipe.yml out -q --json >out.json
+    jq -e '[.warnings[] | select(startswith("every number is that of the base"))] | length == 1' out.json
+}
+
 @test "what its architecture has and a model lacks is refused or told, since names alone are merged" {
     make_family
     lacks() { # PATTERN: the error, and with the switch the only warning

@@ -134,6 +134,20 @@ static inline const struct ww_model *ww_fx_open(struct ww_fx *fx)
     return fx->model;
 }
 
+/* The first number of a tensor of F32, once the folder is opened. */
+static inline void ww_fx_number(const struct ww_fx *fx, const char *name, float number)
+{
+    const uint32_t t = ww_model_find(fx->model, name);
+    char path[400];
+
+    snprintf(path, sizeof(path), "%s/model.safetensors", fx->path);
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, (long)fx->model->tensors[t].offset, SEEK_SET), 0);
+    assert_int_equal(fwrite(&number, sizeof(number), 1, f), 1);
+    assert_int_equal(fclose(f), 0);
+}
+
 static inline void ww_fx_free(struct ww_fx *fx)
 {
     ww_model_close(fx->model);

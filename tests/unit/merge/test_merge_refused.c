@@ -255,6 +255,22 @@ static void only_a_limit_may_be_infinite(void **state)
     }
 }
 
+/* A number that is copied into a dtype too narrow for it is no limit. */
+static void a_copy_that_overflows_is_refused(void **state)
+{
+    (void)state;
+    struct ww_error err = {0};
+    const float number = 1e6F;
+    struct mx *m = mx_new(6);
+    uint32_t t = mx_tensor(m, "logit_scale", WW_DTYPE_F32, 1, 1, 0, 1, "passthrough");
+    m->tensors[t].dtype = WW_DTYPE_F16;
+    assert_int_equal(
+        pwrite(m->inputs[0].fd, &number, 4, (off_t)m->more[t].sources[0].offset), 4);
+    FAILS(mx_run(m, &err), WW_E_NONFINITE);
+    assert_non_null(strstr(err.text, "the result is NaN or infinite in F16"));
+    mx_free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -266,6 +282,7 @@ int main(void)
         cmocka_unit_test(not_finite_is_refused_by_passes_too),
         cmocka_unit_test(what_overflows_is_refused_whatever_is_selected),
         cmocka_unit_test(only_a_limit_may_be_infinite),
+        cmocka_unit_test(a_copy_that_overflows_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a merge copies: limits among the weights, and the folders of modules.json. */
-#include <fcntl.h>
 #include <math.h>
 #include <sys/stat.h>
 
 #include "plan_fixture.h"
 
 #include "merge/extract_pair.h"
+#include "merge/sum.h"
 
 #define OPCM "merge_method: opcm\nbase_model: m2\nmodels: [{model: m0}, {model: m1}]\n"
 #define DENSE "2_Dense/model.safetensors"
@@ -18,15 +18,9 @@ static struct pm *limits(float last)
 
     for (int m = 0; m < 3; m++) {
         struct ww_fx *fx = pm->model[m];
-        const float number = m == 2 ? last : INFINITY;
-        char path[400];
         ww_fx_add(fx, "", "clip.input_max");
         ww_fx_open(fx);
-        snprintf(path, sizeof(path), "%s/model.safetensors", fx->path);
-        int fd = open(path, O_WRONLY);
-        const uint32_t t = ww_model_find(fx->model, "clip.input_max");
-        assert_int_equal(pwrite(fd, &number, 4, (off_t)fx->model->tensors[t].offset), 4);
-        close(fd);
+        ww_fx_number(fx, "clip.input_max", m == 2 ? last : INFINITY);
     }
     return pm;
 }
@@ -40,6 +34,21 @@ static void a_limit_of_all_models_is_copied(void **state)
     assert_int_equal(find(pm, "clip.input_max")->n_sources, 1);
     assert_null(find(pm, "clip.input_max")->base);
     assert_string_equal(find(pm, "model.norm.weight")->method->name, "opcm");
+    pm_free(pm);
+}
+
+/* So what was merged by a sum is one, and comes back out of it. */
+static void a_limit_is_no_term_of_a_sum(void **state)
+{
+    struct pm *pm = limits(INFINITY);
+    struct ww_merge_sum sum = {0};
+    struct ww_error err = {0};
+    (void)state;
+    PM_OK("merge_method: linear\nparameters: {weight: 0.5}\n"
+          "models: [{model: m0}, {model: m1}]\n");
+    OK(ww_merge_sum_find(&pm->plan, "t", &sum, &err));
+    assert_true(sum.weights[0] == 0.5 && sum.weights[1] == 0.5);
+    ww_merge_sum_release(&sum);
     pm_free(pm);
 }
 
@@ -121,6 +130,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_limit_of_all_models_is_copied),
+        cmocka_unit_test(a_limit_is_no_term_of_a_sum),
         cmocka_unit_test(limits_that_differ_are_refused),
         cmocka_unit_test(a_limit_of_two_models_is_no_change),
         cmocka_unit_test(what_modules_json_names_goes_along),
