@@ -9,21 +9,24 @@
 
 #include "json/json.h"
 #include "merge/build.h"
+#include "sign/statement.h"
 #include "util/fail.h"
 #include "util/fs.h"
 
 #define MODULES "modules.json"
 
-static const char *const weights[] = {"*.safetensors", "*.bin", "*.pt", "*.pth"};
+/* What is none of these may be weights, whatever wrote it. */
+static const char *const settings[] = {"*.json", "*.txt",   "*.md",
+                                       "*.py",   "*.jinja", "*.model"};
 
 static bool is_weights(const char *path)
 {
-    bool any = false;
+    bool known = false;
 
-    for (size_t i = 0; i < WW_LEN(weights); i++) {
-        any = any || ww_str_glob(weights[i], ww_path_base(path));
+    for (size_t i = 0; i < WW_LEN(settings); i++) {
+        known = known || ww_str_glob(settings[i], ww_path_base(path));
     }
-    return any;
+    return !known;
 }
 
 /* Has a model this file with these bytes? */
@@ -69,8 +72,8 @@ static enum ww_err check_weights(struct ww_build *build, const struct ww_model *
             err, WW_E_UNSUPPORTED,
             "'%s' is a part of the model by " MODULES ", and '%.200s' has another "
             "or none: such weights are not merged; merge that folder by a recipe "
-            "of its own, and with --allow-mixed the first model's goes along here",
-            path, build->models[i].text);
+            "of its own, and with --allow-mixed that of '%.200s' goes along here",
+            path, build->models[i].text, from->path);
     }
     return rc;
 }
@@ -104,7 +107,8 @@ static bool is_there(const struct ww_build *build, const char *path)
 }
 
 /* Everything below the folder of one module, once; that of the model itself is ''. What
- * was signed or said of the model is not of the merge. */
+ * was signed or said of the model is not of the merge, and what no signature would cover
+ * has no place in it. */
 static enum ww_err take_folder(struct ww_build *build, const struct ww_model *from,
                                const char *folder, struct ww_error *err)
 {
@@ -119,7 +123,7 @@ static enum ww_err take_folder(struct ww_build *build, const struct ww_model *fr
     for (uint32_t i = 0; i < from->n_side && !rc && len > 0; i++) {
         const char *path = from->side[i].path;
         if (strncmp(path, folder, len) == 0 && path[len] == '/' &&
-            !ww_str_starts(path, "attestations/") && !is_there(build, path)) {
+            !ww_is_evidence(path) && !ww_oms_leaves_out(path) && !is_there(build, path)) {
             rc = take_file(build, from, path, err);
         }
     }

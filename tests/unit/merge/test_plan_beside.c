@@ -83,16 +83,18 @@ static void a_limit_of_two_models_is_no_change(void **state)
 
 static void add_module(const struct ww_fx *fx, const char *weights)
 {
+    static const char *const folders[] = {"attestations", ".github", "2_Dense"};
     char path[400];
 
     ww_fx_file(fx, "modules.json",
                "[{\"path\":\"\"},{\"path\":\"2_Dense/\"},{\"path\":\"2_Dense\"},"
-               "{\"path\":\"attestations\"},{\"path\":\"../x\"}]");
-    for (int i = 0; i < 2; i++) {
-        snprintf(path, sizeof(path), "%s/%s", fx->path, i ? "attestations" : "2_Dense");
+               "{\"path\":\"attestations\"},{\"path\":\".github\"},{\"path\":\"../x\"}]");
+    for (size_t i = 0; i < WW_LEN(folders); i++) {
+        snprintf(path, sizeof(path), "%s/%s", fx->path, folders[i]);
         assert_int_equal(mkdir(path, 0700), 0);
     }
     ww_fx_file(fx, "attestations/said.json", "{}");
+    ww_fx_file(fx, ".github/unsigned.json", "{}");
     ww_fx_file(fx, "2_Dense/config.json", "{}");
     ww_fx_file(fx, DENSE, weights);
 }
@@ -107,6 +109,18 @@ static void what_modules_json_names_goes_along(void **state)
     assert_true(file_has(pm, "2_Dense/config.json", "{}"));
     assert_true(file_has(pm, DENSE, "same"));
     assert_null(find_file(pm, "attestations/said.json"));
+    assert_null(find_file(pm, ".github/unsigned.json"));
+    pm_free(pm);
+}
+
+static void weights_of_modules_are_known_by_no_name(void **state)
+{
+    struct pm *pm = pm_new();
+    (void)state;
+    add_module(pm->model[0], "same");
+    add_module(pm->model[1], "same");
+    ww_fx_file(pm->model[0], "2_Dense/projection.npz", "this");
+    PM_FAILS(LINEAR, WW_E_UNSUPPORTED, "'2_Dense/projection.npz' is a part of the model");
     pm_free(pm);
 }
 
@@ -134,6 +148,7 @@ int main(void)
         cmocka_unit_test(limits_that_differ_are_refused),
         cmocka_unit_test(a_limit_of_two_models_is_no_change),
         cmocka_unit_test(what_modules_json_names_goes_along),
+        cmocka_unit_test(weights_of_modules_are_known_by_no_name),
         cmocka_unit_test(weights_of_modules_that_differ_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
