@@ -3,6 +3,7 @@
 #include "lineage/family.h"
 
 #include "lineage/draws.h"
+#include "model/convert.h"
 #include "util/alloc.h"
 #include "util/fs.h"
 #include "util/num.h"
@@ -104,19 +105,19 @@ static void tables_in_another_order_are_left_out(void **state)
     assert_int_equal(told, 0);
 }
 
-/* "w.weight" of 64 x 32 on steps of a half, as I8 with its scale or as floats; and "b".
- */
+/* "w.weight" of 64 x 32 on steps of 0.3, as I8 with its scale or as BF16, which rounds
+ * them; and "b". */
 static void put_stepped(const char *folder, bool rounded, bool with_b)
 {
     static const char *const forms[2] = {
-        "\"w.weight\":{\"dtype\":\"F32\",\"shape\":[64,32],\"data_offsets\":[4,8196]},"
+        "\"w.weight\":{\"dtype\":\"BF16\",\"shape\":[64,32],\"data_offsets\":[4,4100]},"
         "\"w.other\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}",
         "\"w.weight\":{\"dtype\":\"I8\",\"shape\":[64,32],\"data_offsets\":[4,2052]},"
         "\"w.weight_scale\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}"};
-    const size_t end = rounded ? 2052 : 8196;
+    const size_t end = rounded ? 2052 : 4100;
     uint8_t *bytes = test_calloc(1, 20000);
     char header[600];
-    float v = 0.5F;
+    float v = 0.3F;
     char *path = ww_path_join(folder, "model.safetensors");
     struct ww_error err = {0};
 
@@ -132,10 +133,10 @@ static void put_stepped(const char *folder, bool rounded, bool with_b)
     memcpy(data, &v, 4);
     for (unsigned i = 0; i < 2048; i++) {
         const int q = (int)(ww_mix64(i) % 200) - 100 + (rounded && i % 3 == 0);
-        const float f = 0.5F * (float)q;
+        const double f = (double)(v * (float)q);
         data[4 + i] = rounded ? (uint8_t)(int8_t)q : data[4 + i];
         if (!rounded) {
-            memcpy(data + 4 + (size_t)4 * i, &f, 4);
+            ww_from_double(WW_DTYPE_BF16, &f, data + 4 + (size_t)2 * i, 1);
         }
     }
     assert_non_null(path);
