@@ -7,13 +7,16 @@
  * A suspect that was rounded to the steps that the base's own values lie on, as
  * fine-tunes of a model that was released in four bits, has most of the base's values:
  * changes shorter than half a step are gone, and what is left is no sum of task vectors
- * and noise. Where the steps are others no value is the base's but by chance.
+ * and noise. Where the steps are others one value in eight lies as near by chance. A
+ * base that was decoded into a dtype was rounded to that as well, so the suspect's values
+ * are, too.
  */
 #include "lineage/strangers.h"
 
 #include <inttypes.h>
 #include <math.h>
 
+#include "model/convert.h"
 #include "model/elements.h"
 #include "model/f8.h"
 #include "util/alloc.h"
@@ -24,7 +27,7 @@
 #define PIECE 2048
 #define LEAST 1024     /* elements of a tensor that is looked at */
 #define LIKE 0.5       /* least cosine; ternary weights have 0.8 */
-#define ON_STEP 0.0625 /* of a step: twice what 16 bits move a decoded base by */
+#define ON_STEP 0.0625 /* of a step: scales that are a little apart */
 
 enum kind {
     COMPARED,
@@ -50,6 +53,7 @@ struct look {
     double suspect[PIECE];
     double steps[PIECE];
     double base[PIECE];
+    double rounded[PIECE]; /* the suspect, in the base's dtype */
 };
 
 static enum ww_err read_piece(const struct ww_family *f, const struct ww_family_tensor *t,
@@ -57,15 +61,20 @@ static enum ww_err read_piece(const struct ww_family *f, const struct ww_family_
                               struct ww_error *err)
 {
     const struct ww_disguise *d = &f->disguise;
+    const struct ww_model *base = f->models[WW_FAMILY_BASE];
     const uint32_t s = t->index[WW_FAMILY_SUSPECT];
+    const uint32_t b = t->index[WW_FAMILY_BASE];
     enum ww_err rc =
         d->read ? ww_disguise_values(d, s, first, n, look->suspect, look->steps, err)
                 : ww_elements_double(f->models[WW_FAMILY_SUSPECT], s, first, n,
                                      look->bytes, look->suspect, err);
 
-    return rc ? rc
-              : ww_elements_double(f->models[WW_FAMILY_BASE], t->index[WW_FAMILY_BASE],
-                                   first, n, look->bytes, look->base, err);
+    rc = rc ? rc : ww_elements_double(base, b, first, n, look->bytes, look->base, err);
+    if (!rc) {
+        ww_from_double(base->tensors[b].dtype, look->suspect, look->bytes, n);
+        ww_to_double(base->tensors[b].dtype, look->bytes, look->rounded, n);
+    }
+    return rc;
 }
 
 struct sums {
@@ -87,7 +96,7 @@ static void add_piece(const struct look *look, size_t n, bool steps, struct sums
         if (steps && look->steps[e] > 0 && look->steps[e] < WW_STEP_LOST &&
             (b < 0 || b > 0)) {
             sums->stepped++;
-            sums->equal += fabs(s - b) <= ON_STEP * look->steps[e];
+            sums->equal += fabs(look->rounded[e] - b) <= ON_STEP * look->steps[e];
         }
     }
 }
