@@ -161,7 +161,7 @@ static bool may_hide_twin(const struct ww_verdict_ask *v,
     const double near = fmax(OF_A_NEAR_TWIN, OF_ROUNDING * (1 - r->r2_ceiling));
 
     return !v->family->disguise.read && r->unexplained > fmin(OF_A_TWIN, near) &&
-           r->unexplained <= 1 - WW_VERDICT_CEILING && r->pruned <= WW_VERDICT_PRUNED;
+           r->unexplained <= 1 - WW_VERDICT_CEILING;
 }
 
 /* Above which part a twin may be what is unexplained. Cells of the suspect's values take

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Nine suspects of which all is known: nobody is named wrongly, and intervals hold.
+"""Eleven suspects of which all is known: nobody is named wrongly, and intervals hold.
 
     test_lineage_rate.py BUILD
 
@@ -90,6 +90,8 @@ def suspects(d):
         "a small share is no adapter": (after(noise, 0.2, total([(0.09, d["rev"])], torch.float16)),
                                         {"rev": 0.09}, False),
         "a twin in the place of a source": (blend(twin=0.5, third=0.5), None, False),
+        "a twin, then pruned": (after(pruned, 0.5, blend(twin=0.2, third=0.6)), None, False),
+        "a twin taken away, then pruned": (after(pruned, 0.5, blend(twin=-0.1, third=0.6)), None, False),
         "a sibling": (total([(1, rolled(d["caesar"], 90))]), {}, False),
     }
 
@@ -126,7 +128,7 @@ def main():
             problems += [f"{name}: {p}" for p in judge(found, shares, whole)]
             print(name, found["method"]["best"], f"{found['unexplained']:.4f}",
                   {os.path.basename(s["name"]): round(s["share"], 4) for s in found["sources"] if s["included"]})
-    print("\n".join(problems) or "nine suspects: nobody named wrongly or missed, all intervals hold")
+    print("\n".join(problems) or "eleven suspects: nobody named wrongly or missed, all intervals hold")
     return 1 if problems else 0
 
 
