@@ -24,6 +24,7 @@
 #define ROOM 65536 /* bytes read at once, where rows of blocks are short */
 #define NEAR 512   /* bytes of a row of blocks up to which rows are read together */
 #define SLOTS 8    /* windows kept */
+#define MOST_ROWS ((uint64_t)1 << 17) /* of an expert: 64 MiB a window */
 
 /* 32 columns of an expert, decoded: numbers of neighbouring elements lie a row of blocks
  * apart, so whoever reads elements in their order comes back to the same window. */
@@ -48,7 +49,7 @@ static bool fits(const struct ww_tensor *blocks, const struct ww_tensor *scales)
 {
     return blocks->dtype == WW_DTYPE_U8 && scales->dtype == WW_DTYPE_U8 &&
            blocks->rank == 4 && scales->rank == 3 && blocks->shape[3] == CODES &&
-           blocks->n_elements > 0 &&
+           blocks->n_elements > 0 && blocks->shape[1] <= MOST_ROWS &&
            memcmp(blocks->shape, scales->shape, 3 * sizeof(*blocks->shape)) == 0;
 }
 

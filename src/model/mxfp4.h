@@ -22,7 +22,7 @@ struct ww_mxfp4 {
 };
 
 /** Is a tensor the blocks or the scales of such weights, with the other half beside it,
- *  both of shapes that fit? WW_E_NOMEM. */
+ *  both of shapes that fit, of 131,072 rows at most? WW_E_NOMEM. */
 enum ww_err ww_mxfp4_find(const struct ww_model *model, uint32_t tensor,
                           struct ww_mxfp4 *out, bool *is,
                           struct ww_error *err) WW_MUST_USE;
@@ -32,7 +32,8 @@ void ww_mxfp4_show(const struct ww_model *model, const struct ww_mxfp4 *of,
                    const char *name, struct ww_tensor *out);
 
 /** Windows of decoded blocks that are kept between readings of one model: a window costs
- *  1 KiB for each of `rows`, and eight are kept. NULL without memory. From any thread. */
+ *  512 bytes for each of `rows`, and eight are kept. NULL without memory. From any
+ *  thread. */
 struct ww_mxfp4_windows;
 struct ww_mxfp4_windows *ww_mxfp4_windows_new(void);
 void ww_mxfp4_windows_free(struct ww_mxfp4_windows *windows);

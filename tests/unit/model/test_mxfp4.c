@@ -159,6 +159,23 @@ static void halves_that_do_not_fit_are_none(void **state)
     ww_test_rmdir(folder);
 }
 
+/* A window holds all rows, and a header alone must not ask for much memory. */
+static void more_rows_than_an_expert_has_are_none(void **state)
+{
+    char *folder = ww_test_mkdir();
+    struct ww_model *model = one_block(folder, 127, "1,1,1");
+    struct ww_error err = {0};
+    struct ww_mxfp4 of;
+    bool is = true;
+    (void)state;
+
+    model->tensors[0].shape[1] = model->tensors[1].shape[1] = 131073;
+    OK(ww_mxfp4_find(model, 0, &of, &is, &err));
+    assert_false(is);
+    ww_model_close(model);
+    ww_test_rmdir(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +183,7 @@ int main(void)
         cmocka_unit_test(cells_hold_their_values),
         cmocka_unit_test(what_is_no_number_is_refused),
         cmocka_unit_test(halves_that_do_not_fit_are_none),
+        cmocka_unit_test(more_rows_than_an_expert_has_are_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
