@@ -347,6 +347,10 @@ static enum ww_err more_bytes(struct lines *l, const char *path, struct ww_error
         l->scanned -= l->at;
         l->at = 0;
     }
+    if (l->room.len > LINE_MOST) {
+        return WW_FAIL(err, WW_E_LIMIT, "'%s': a line is longer than %zu MiB", path,
+                       LINE_MOST >> 20);
+    }
     rc = ww_buf_reserve(&l->room, n + 1, err);
     if (!rc) {
         rc = ww_pread_full(l->fd, l->room.data + l->room.len, n, l->offset, path, err);

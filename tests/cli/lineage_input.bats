@@ -130,6 +130,8 @@ TABLE
     printf '{"logits": [%s]}\n' "$(seq -s, 100)" >a.jsonl
     refused 6 "fits any answer over fewer than 130" "$WW" lineage logits a.jsonl --candidate "$head" -q
     refused 2 "need a --candidate" "$WW" lineage logits a.jsonl --base "$head" -q
+    truncate -s 66M a.jsonl
+    refused 3 "'a.jsonl': a line is longer than 64 MiB" "$WW" lineage logits a.jsonl -q
     safetensors a.safetensors '{"x":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}' 16
     refused 3 "expected a float matrix 'logits'" "$WW" lineage logits a.safetensors -q
     safetensors a.safetensors '{"logits":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},
