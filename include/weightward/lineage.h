@@ -220,10 +220,13 @@ WW_API void ww_decompose_report_release(struct ww_decompose_report *report);
 /**
  * Compare the suspect with a base and candidates tensor by tensor, in two readings of all
  * files. The suspect may be a model folder, a GGUF file or a folder that holds one, a
- * folder with eight-bit weights, an adapter of the base, or a lock of it; docs/lineage.md
- * tells what is undone. The same numbers for any thread count. WW_E_UNRELATED when they
- * have no tensor of one shape in common; WW_E_GGUF; WW_E_NONFINITE; WW_E_LIMIT for too
- * many sources. WW_OK also when no candidate is included.
+ * folder with eight-bit weights or MXFP4, an adapter of the base, or a lock of it;
+ * docs/lineage.md tells what is undone. The other models are folders; eight-bit weights
+ * and MXFP4 of theirs are read decoded. The same numbers for any thread count.
+ * WW_E_UNRELATED when they have no tensor of one shape in common; WW_E_GGUF;
+ * WW_E_NONFINITE; WW_E_QUANTISED for packed weights, and where rounding to the base's own
+ * steps hid what changed; WW_E_LIMIT for too many sources. WW_OK also when no candidate is
+ * included.
  */
 WW_API enum ww_err ww_lineage_decompose(const char *suspect,
                                         const struct ww_decompose_options *options,
