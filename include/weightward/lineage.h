@@ -225,8 +225,8 @@ WW_API void ww_decompose_report_release(struct ww_decompose_report *report);
  * and MXFP4 of theirs are read decoded. The same numbers for any thread count.
  * WW_E_UNRELATED when they have no tensor of one shape in common; WW_E_GGUF;
  * WW_E_NONFINITE; WW_E_QUANTISED for packed weights, and where rounding to the base's own
- * steps hid what changed; WW_E_LIMIT for too many sources. WW_OK also when no candidate is
- * included.
+ * steps hid what changed; WW_E_LIMIT for too many sources. WW_OK also when no candidate
+ * is included.
  */
 WW_API enum ww_err ww_lineage_decompose(const char *suspect,
                                         const struct ww_decompose_options *options,
