@@ -9,12 +9,14 @@
  * changes shorter than half a step are gone, and what is left is no sum of task vectors
  * and noise. Where the steps are others one value in eight lies as near by chance. A
  * base that was decoded into a dtype was rounded to that as well, so the suspect's values
- * are, too.
+ * are, too. Asked of quantised suspects alone: what undoes a disguise may take values
+ * from the base.
  */
 #include "lineage/strangers.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 #include "model/convert.h"
 #include "model/elements.h"
@@ -53,7 +55,8 @@ struct look {
     double suspect[PIECE];
     double steps[PIECE];
     double base[PIECE];
-    double rounded[PIECE]; /* the suspect, in the base's dtype */
+    double rounded[PIECE]; /* the suspect, of a decoded base in that one's dtype */
+    double near;           /* part of a step by which equal values may be apart */
 };
 
 static enum ww_err read_piece(const struct ww_family *f, const struct ww_family_tensor *t,
@@ -70,9 +73,11 @@ static enum ww_err read_piece(const struct ww_family *f, const struct ww_family_
                                      look->bytes, look->suspect, err);
 
     rc = rc ? rc : ww_elements_double(base, b, first, n, look->bytes, look->base, err);
-    if (!rc) {
+    if (!rc && f->base_decoded) {
         ww_from_double(base->tensors[b].dtype, look->suspect, look->bytes, n);
         ww_to_double(base->tensors[b].dtype, look->bytes, look->rounded, n);
+    } else if (!rc) {
+        memcpy(look->rounded, look->suspect, n * sizeof(*look->rounded));
     }
     return rc;
 }
@@ -96,7 +101,7 @@ static void add_piece(const struct look *look, size_t n, bool steps, struct sums
         if (steps && look->steps[e] > 0 && look->steps[e] < WW_STEP_LOST &&
             (b < 0 || b > 0)) {
             sums->stepped++;
-            sums->equal += fabs(look->rounded[e] - b) <= ON_STEP * look->steps[e];
+            sums->equal += fabs(look->rounded[e] - b) <= look->near * look->steps[e];
         }
     }
 }
@@ -124,7 +129,7 @@ static enum ww_err find_kind(const struct ww_family *f, const struct ww_family_t
     for (uint64_t p = 0; p < PIECES && !rc; p++) {
         rc = read_piece(f, t, p * ((t->n_elements - n) / (PIECES - 1)), n, look, err);
         if (!rc) {
-            add_piece(look, n, f->disguise.read != NULL, &sums);
+            add_piece(look, n, f->disguise.cells, &sums);
         }
     }
     *kind = rc ? COMPARED : judge(&sums);
@@ -197,6 +202,9 @@ enum ww_err ww_family_leave_strangers(struct ww_family *family, struct ww_error 
     enum ww_err rc =
         look && kinds ? WW_OK : WW_FAIL_MEMORY(err, "a comparison of models");
 
+    if (!rc) {
+        look->near = family->base_decoded ? ON_STEP : 0;
+    }
     for (uint32_t t = 0; t < family->n_tensors && !rc; t++) {
         rc = find_kind(family, &family->tensors[t], look, &kinds[t], err);
     }
