@@ -16,7 +16,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <string.h>
 
 #include "model/convert.h"
 #include "model/elements.h"
@@ -55,7 +54,7 @@ struct look {
     double suspect[PIECE];
     double steps[PIECE];
     double base[PIECE];
-    double rounded[PIECE]; /* the suspect, of a decoded base in that one's dtype */
+    double rounded[PIECE]; /* the suspect, in the base's dtype */
     double near;           /* part of a step by which equal values may be apart */
 };
 
@@ -73,11 +72,9 @@ static enum ww_err read_piece(const struct ww_family *f, const struct ww_family_
                                      look->bytes, look->suspect, err);
 
     rc = rc ? rc : ww_elements_double(base, b, first, n, look->bytes, look->base, err);
-    if (!rc && f->base_decoded) {
+    if (!rc) {
         ww_from_double(base->tensors[b].dtype, look->suspect, look->bytes, n);
         ww_to_double(base->tensors[b].dtype, look->bytes, look->rounded, n);
-    } else if (!rc) {
-        memcpy(look->rounded, look->suspect, n * sizeof(*look->rounded));
     }
     return rc;
 }
