@@ -205,16 +205,6 @@ static enum ww_err tell_scale(struct ww_decomposing *d, struct ww_error *err)
     return rc;
 }
 
-static bool includes_some(const struct ww_decompose_report *r)
-{
-    bool some = false;
-
-    for (size_t i = 0; i < r->n_sources; i++) {
-        some |= r->sources[i].included;
-    }
-    return some;
-}
-
 /* Models that were made of a base's weights before these were rounded have what rounding
  * took in common, and no difference from the rounded base is without it. Bits, or
  * elements that are sums over sources, say that nothing of the kind is there. */
@@ -223,7 +213,7 @@ static enum ww_err tell_base(struct ww_decomposing *d, struct ww_error *err)
     struct ww_decompose_report *r = d->report;
     const bool sums = !d->family.disguise.read && r->parts >= WW_LINEAGE_PARTS;
 
-    if (!d->family.base_decoded || !includes_some(r) || sums ||
+    if (!d->family.base_decoded || ww_decompose_count_included(r) == 0 || sums ||
         r->method_match >= BITS_AGREE) {
         return WW_OK;
     }
@@ -245,7 +235,7 @@ static enum ww_err tell_same_steps(const struct ww_decomposing *d, struct ww_err
         return WW_OK;
     }
     r->incomplete = true;
-    return includes_some(r)
+    return ww_decompose_count_included(r) > 0
                ? WW_OK
                : WW_FAIL(err, WW_E_QUANTISED,
                          "%" PRIu32 " tensors of the suspect were rounded to the steps "

@@ -47,3 +47,13 @@ void ww_decompose_report_release(struct ww_decompose_report *report)
     ww_strlist_release(&warnings);
     memset(report, 0, sizeof(*report));
 }
+
+size_t ww_decompose_count_included(const struct ww_decompose_report *r)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->n_sources; i++) {
+        n += r->sources[i].included;
+    }
+    return n;
+}

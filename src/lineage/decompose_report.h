@@ -8,4 +8,7 @@
 /** Frees what is told of each tensor, which another replay tells anew. */
 void ww_decompose_forget_each(struct ww_decompose_report *report);
 
+/** How many candidates are included. */
+size_t ww_decompose_count_included(const struct ww_decompose_report *report);
+
 #endif

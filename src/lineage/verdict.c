@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "lineage/decompose_report.h"
 #include "lineage/verdict_work.h"
 #include "lineage/places.h"
 #include "util/alloc.h"
@@ -341,21 +342,11 @@ static void conclude(struct ww_decompose_report *r, const struct ww_contest *con
     }
 }
 
-static size_t count_included(const struct ww_decompose_report *r)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < r->n_sources; i++) {
-        n += r->sources[i].included;
-    }
-    return n;
-}
-
 /* Did an adapter that was not given go into a blend? What candidates have in common with
  * it is in their shares then; beside one whole model it is all that is left. */
 static bool has_adapter(const struct ww_decompose_report *r)
 {
-    bool several = count_included(r) > 1;
+    bool several = ww_decompose_count_included(r) > 1;
 
     for (size_t i = 0; i < r->n_sources; i++) {
         several |= r->sources[i].included && r->sources[i].recipe != 1;
@@ -387,7 +378,7 @@ static bool is_incomplete(const struct ww_verdict_ask *v,
     const bool little = may_hide_twin(v, r) && r->n_ranks == 0;
 
     return has_adapter(r) ||
-           (count_included(r) > 0 &&
+           (ww_decompose_count_included(r) > 0 &&
             (r->unexplained > least || little || is_buried(v, r)) &&
             !is_named(r, parts, masked) && !ww_verdict_is_whole(parts) &&
             (lacks(parts) || !r->has_keep_rates));
@@ -404,7 +395,7 @@ static bool needs_places(const struct ww_verdict_ask *v,
 
     return contest->match < WW_VERDICT_BITS && r->n_ranks == 0 &&
            ((r->incomplete && !may_hide_twin(v, r)) ||
-            (rounded && count_included(r) > 1));
+            (rounded && ww_decompose_count_included(r) > 1));
 }
 
 /* Is an answer whole so far, of weights whose cells tell more than how much they leave?
@@ -414,9 +405,9 @@ static bool needs_cells(const struct ww_verdict_ask *v,
                         const struct ww_decompose_report *r,
                         const struct ww_subsets *parts)
 {
-    return v->family->disguise.cells && !r->incomplete && count_included(r) > 0 &&
-           r->n_ranks == 0 && r->still == 0 && !r->has_noise &&
-           !ww_verdict_is_whole(parts) && r->unexplained > OF_A_TWIN;
+    return v->family->disguise.cells && !r->incomplete &&
+           ww_decompose_count_included(r) > 0 && r->n_ranks == 0 && r->still == 0 &&
+           !r->has_noise && !ww_verdict_is_whole(parts) && r->unexplained > OF_A_TWIN;
 }
 
 /* Is an answer whole so far, of weights that were undone by an estimate? A part of that
@@ -425,8 +416,8 @@ static bool needs_directions(const struct ww_verdict_ask *v,
                              const struct ww_decompose_report *r)
 {
     return v->family->disguise.shows > 0 && !v->family->disguise.cells &&
-           !r->incomplete && count_included(r) > 0 && r->n_ranks == 0 && r->still == 0 &&
-           !r->has_noise && r->unexplained > OF_A_TWIN;
+           !r->incomplete && ww_decompose_count_included(r) > 0 && r->n_ranks == 0 &&
+           r->still == 0 && !r->has_noise && r->unexplained > OF_A_TWIN;
 }
 
 /* What a relative leaves without being told, where bits are not the merge's own. */
@@ -434,7 +425,9 @@ static double unseen(const struct ww_verdict_ask *v, const struct ww_decompose_r
 {
     const bool rounded = v->family->disguise.read && !v->family->disguise.exact;
 
-    return rounded && count_included(r) > 0 && !r->incomplete ? twin_shows(v, r) : 0;
+    return rounded && ww_decompose_count_included(r) > 0 && !r->incomplete
+               ? twin_shows(v, r)
+               : 0;
 }
 
 /* What places, noise and directions say beside, of what is told so far. */
@@ -470,7 +463,7 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
                        struct ww_decompose_report *report, struct ww_error *err)
 {
     const bool masked = may_be_masked(ask, report);
-    const size_t n = count_included(report);
+    const size_t n = ww_decompose_count_included(report);
     bool stack = ww_places_whole(report);
     struct ww_contest contest = {0};
     struct ww_keep keep;
@@ -499,7 +492,7 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
     if (!rc && contest.has_set) {
         rc = ww_verdict_take_set(ask, &contest, report, err);
     }
-    if (!rc && masked && count_included(report) > 1) {
+    if (!rc && masked && ww_decompose_count_included(report) > 1) {
         rc = ww_verdict_prune(ask, &keep, report, &contest, err);
     }
     if (!rc && contest.match < WW_VERDICT_BITS) {

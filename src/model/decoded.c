@@ -62,10 +62,9 @@ static enum ww_err decode(const struct decoded *d, uint32_t tensor, uint64_t fir
                           size_t n, uint8_t *out, struct ww_error *err)
 {
     double values[STRETCH];
-    double steps[STRETCH];
     float single[STRETCH];
-    enum ww_err rc = ww_quantised_read(&d->weights, d->of[tensor], first, n, false,
-                                       values, steps, err);
+    enum ww_err rc =
+        ww_quantised_read(&d->weights, d->of[tensor], first, n, false, values, NULL, err);
 
     if (!rc) {
         ww_from_double(WW_DTYPE_F32, values, single, n);

@@ -269,6 +269,8 @@ enum ww_err ww_mxfp4_read(const struct ww_model *model, const struct ww_mxfp4 *o
         rc = holds(w, &want) ? WW_OK : fill(model, of, &want, w, err);
         if (!rc) {
             memcpy(one + done, w->one + from, m * sizeof(*one));
+        }
+        if (!rc && two) {
             memcpy(two + done, w->two + from, m * sizeof(*two));
         }
         if (w != &own) {

@@ -39,9 +39,9 @@ struct ww_mxfp4_windows *ww_mxfp4_windows_new(void);
 void ww_mxfp4_windows_free(struct ww_mxfp4_windows *windows);
 
 /** Elements [first, first + n) of "x": values as transformers dequantises them with the
- *  steps of their blocks, or, of cells, between which two numbers each was before it was
- *  rounded, infinite where that has an end. Exact. WW_E_NONFINITE: a scale is no number,
- *  or a value is too large for float32. */
+ *  steps of their blocks (two may be NULL then), or, of cells, between which two numbers
+ * each was before it was rounded, infinite where that has an end. Exact. WW_E_NONFINITE:
+ * a scale is no number, or a value is too large for float32. */
 enum ww_err ww_mxfp4_read(const struct ww_model *model, const struct ww_mxfp4 *of,
                           struct ww_mxfp4_windows *windows, uint64_t first, size_t n,
                           bool cells, double *one, double *two,

@@ -31,8 +31,9 @@ bool ww_quantised_is(const struct ww_quantised *weights, uint32_t tensor);
 struct ww_tensor ww_quantised_shown(const struct ww_quantised *weights, uint32_t tensor);
 
 /** Elements [first, first + n) of a decoded tensor, as shown: values with the steps to
- * the next number of larger magnitude (WW_STEP_LOST where a scale is 0), or, of cells,
- * the ends of what each was before it was rounded. From any thread. WW_E_NONFINITE. */
+ * the next number of larger magnitude (WW_STEP_LOST where a scale is 0; two may be NULL),
+ * or, of cells, the ends of what each was before it was rounded. From any thread.
+ * WW_E_NONFINITE. */
 enum ww_err ww_quantised_read(const struct ww_quantised *weights, uint32_t tensor,
                               uint64_t first, size_t n, bool cells, double *one,
                               double *two, struct ww_error *err) WW_MUST_USE;

@@ -703,6 +703,16 @@ def released_in_eight_bits(tool, models, work):
     said = shown_among(tool, folder(at("master"), master), base, small)
     if not said["incomplete"] or not any("base is quantised" in w for w in said["warnings"]):
         problems.append("made of weights before they were rounded: called whole")
+    # Rounded again to the base's own steps, changes below half a step are gone, which denies nobody.
+    same = eight_bit({k: v + sum(t * 0.01 * (s[k] - v) for t, s in zip(TRUTH, floats[1:])) if "proj" in k else v
+                      for k, v in floats[0].items()}, "fp8-blocks")
+    try:
+        shown_among(tool, folder(at("same"), {k: v.bfloat16() if v.dtype == torch.float64 else v.float() if "scale" in k
+                                              else v for k, v in same.items()}), base, sources)
+        problems.append("rounded to the base's own steps: answered")
+    except RuntimeError as said:
+        if "steps that the base's own values lie on" not in str(said):
+            problems.append(f"rounded to the base's own steps: {said}")
     return problems
 
 
