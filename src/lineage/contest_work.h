@@ -4,13 +4,15 @@
 #define WW_LINEAGE_CONTEST_WORK_H
 
 #include "lineage/contest.h"
+#include "merge/plan.h"
 
-#define WW_CONTEST_EVEN 0.02     /* shares that differ by less are equal */
-#define WW_CONTEST_REACH 0.004   /* of a number of SLERP */
-#define WW_CONTEST_AGREED 0.99   /* a match that needs no other look */
-#define WW_CONTEST_SETTLED 0.9   /* no other selection needs a look */
-#define WW_CONTEST_AS_GOOD 0.002 /* matches that differ by less are equal, */
-#define WW_CONTEST_NEAR 0.05     /* and of recipes that do not give all bits */
+#define WW_CONTEST_EVEN 0.02      /* shares that differ by less are equal */
+#define WW_CONTEST_REACH 0.004    /* of a number of SLERP */
+#define WW_CONTEST_AGREED 0.99    /* a match that needs no other look */
+#define WW_CONTEST_ALL_BITS 0.999 /* but for accidents of rounding */
+#define WW_CONTEST_SETTLED 0.9    /* no other selection needs a look */
+#define WW_CONTEST_AS_GOOD 0.002  /* matches that differ by less are equal, */
+#define WW_CONTEST_NEAR 0.05      /* and of recipes that do not give all bits */
 
 struct ww_contesting {
     const struct ww_contest_ask *ask;
@@ -35,6 +37,12 @@ struct ww_trial {
     bool idle[WW_SKETCH_MOST]; /* [n] of the sources asked for: its weight is 0 */
 };
 
+/** Leaves a sample of the tensors: matrices of all depths while there is room, or the
+ *  smallest one if none fits, and vectors in what is left. tensor: the suspect's place of
+ *  each of the plan's, WW_NONE where it is left out. */
+enum ww_err ww_contest_sample(const struct ww_contest_ask *ask, uint64_t room,
+                              const struct ww_merge_plan *plan, uint32_t *tensor,
+                              struct ww_error *err) WW_MUST_USE;
 /** One recipe against the best; one that the numbers do not go with (a density, a shape)
  *  has no match. cuts: elements that equal values at a cut decide are left out, at three
  *  times the cost. */
@@ -49,6 +57,8 @@ void ww_contest_close(struct ww_contesting *c, const char *method, bool gradient
 /** One recipe of one method takes part. */
 enum ww_err ww_contest_enter(struct ww_contesting *c, const struct ww_sketch *sketch,
                              struct ww_error *err) WW_MUST_USE;
+/** Sums, paths and means. */
+enum ww_err ww_contest_blends(struct ww_contesting *c, struct ww_error *err) WW_MUST_USE;
 /** Layers of several models, as they are. */
 enum ww_err ww_contest_stack(struct ww_contesting *c, struct ww_error *err) WW_MUST_USE;
 /** Sums and paths whose numbers run over the layers. */

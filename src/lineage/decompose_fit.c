@@ -28,7 +28,8 @@ static enum ww_err draw_intervals(const struct ww_decomposing *d, double *low,
         }
     }
     if (!rc && n) {
-        rc = ww_fit_bootstrap(blocks, n, d->k, d->side, d->options->seed, low, high, err);
+        rc = ww_fit_bootstrap(&(struct ww_fit_blocks){blocks, n, d->k, d->side},
+                              d->options->seed, low, high, err);
     }
     ww_free(blocks);
     return rc;

@@ -62,10 +62,16 @@ bool ww_fit_decides(const struct ww_moments *moments, const int8_t *side, bool *
  * where the suspect was rounded in blocks, which change sizes. */
 void ww_fit_collinear(const struct ww_moments *moments, uint32_t *same);
 
+/** Sums of products that are drawn anew together, one tensor's mostly. */
+struct ww_fit_blocks {
+    const struct ww_moments *const *moments;
+    size_t n;
+    unsigned k;
+    const int8_t *side; /* [k] */
+};
 /** 2.5 % and 97.5 % of shares over blocks drawn anew with replacement; low and high are
  *  [k]. Draws without any block in which a source moved say nothing of it. */
-enum ww_err ww_fit_bootstrap(const struct ww_moments *const *blocks, size_t n, unsigned k,
-                             const int8_t *side, uint64_t seed, double *low, double *high,
-                             struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_fit_bootstrap(const struct ww_fit_blocks *blocks, uint64_t seed,
+                             double *low, double *high, struct ww_error *err) WW_MUST_USE;
 
 #endif

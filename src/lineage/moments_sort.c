@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Stable, so that sums run in the order of elements. */
-#include "lineage/moments_sort.h"
+#include "lineage/moments_work.h"
 
 #include <string.h>
 

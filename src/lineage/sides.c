@@ -140,8 +140,9 @@ static enum ww_err keep_far(const struct looking *l, size_t tensors, bool *any,
         }
     }
     if (!rc && n) {
-        rc = ww_fit_bootstrap(blocks, n, l->ask->whole->k, l->side, l->ask->seed, low,
-                              high, err);
+        rc = ww_fit_bootstrap(
+            &(struct ww_fit_blocks){blocks, n, l->ask->whole->k, l->side}, l->ask->seed,
+            low, high, err);
     }
     ww_fit(l->ask->whole, l->side, &fit);
     *any = false;

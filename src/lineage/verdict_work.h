@@ -18,6 +18,58 @@
     0.99 /* r2 over its ceiling that leaves nothing unexplained                          \
           */
 
+#define WW_VERDICT_MASKED 0.95 /* kept share below which elements were dropped */
+
+/** Methods, and what they are not told from. */
+enum ww_verdict_words {
+    WW_SAY_NONE,
+    WW_SAY_UNCLEAR,
+    WW_SAY_BLEND,
+    WW_SAY_LOW_RANK,
+    WW_SAY_SELECTED,
+    WW_SAY_NOISY
+};
+void ww_verdict_say(struct ww_decompose_report *r, enum ww_verdict_words w);
+/** The same by how elements were dropped. */
+void ww_verdict_say_shape(struct ww_decompose_report *r, enum ww_keep_shape shape);
+bool ww_verdict_is_unclear(const struct ww_decompose_report *r);
+
+/** Do the bits name a method? Most of them do where a number is a little off, unless the
+ * others are something else's. */
+bool ww_verdict_is_named(const struct ww_decompose_report *r,
+                         const struct ww_subsets *parts, bool masked);
+/** What the bits and keep rates say when a contest is over. */
+void ww_verdict_conclude(struct ww_decompose_report *r, const struct ww_contest *contest,
+                         const struct ww_keep *keep, const struct ww_subsets *parts);
+/** A sum leaves nothing but rounding, so that little more is something else already: a
+ * twin that stands for a source which was not given leaves so little, and a near one,
+ * where rounding leaves little, a part of that. */
+bool ww_verdict_may_hide_twin(const struct ww_verdict_ask *v,
+                              const struct ww_decompose_report *r);
+/** Do elements say that something else went in? */
+bool ww_verdict_lacks(const struct ww_subsets *parts);
+/** A recipe is held against a sample, where a source moves the weights. Did the suspect
+ * leave it in other tensors, or where none of its models differs from the base? A scaled
+ * model moves all weights, and sources that the bits alone tell have no share, so that
+ * where they move it is not known. */
+bool ww_verdict_leaves_recipe(const struct ww_verdict_ask *v,
+                              const struct ww_contest *contest);
+/** Bits that come out, and elements that were dropped, explain what sums do not; unless
+ * the elements themselves say that something else went in, of which little is enough: a
+ * twin of a source that was not given explains most of that one. */
+bool ww_verdict_in_part(const struct ww_verdict_ask *v,
+                        const struct ww_decompose_report *r,
+                        const struct ww_subsets *parts, bool masked);
+/** What a relative leaves without being told, where bits are not the merge's own. */
+double ww_verdict_unseen(const struct ww_verdict_ask *v,
+                         const struct ww_decompose_report *r);
+/** What places, noise and directions say beside, of what is told so far. */
+enum ww_err ww_verdict_ask_further(const struct ww_verdict_ask *ask,
+                                   const struct ww_contest *contest,
+                                   const struct ww_subsets *parts,
+                                   struct ww_decompose_report *report,
+                                   struct ww_error *err) WW_MUST_USE;
+
 /** What every contest about the suspect asks; who runs it adds sources and shares. */
 struct ww_contest_ask ww_verdict_ask_of(const struct ww_verdict_ask *v);
 /** Can the layers be named as slices of models? */

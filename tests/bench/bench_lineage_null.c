@@ -145,9 +145,9 @@ static bool is_included(struct room *room)
         check(!ww_moments_add(whole, blocks[t], 1, NULL), "no sums");
     }
     ww_fit(whole, use, &fit);
-    check(!ww_fit_bootstrap((const struct ww_moments *const *)blocks, TENSORS, 1, use, 1,
-                            &low, &high, NULL),
-          "no interval");
+    const struct ww_fit_blocks drawn = {(const struct ww_moments *const *)blocks, TENSORS,
+                                        1, use};
+    check(!ww_fit_bootstrap(&drawn, 1, &low, &high, NULL), "no interval");
     low = fmin(low, fit.share[0] - 1.96 * fit.error[0]);
     for (unsigned t = 0; t < TENSORS; t++) {
         ww_moments_free(blocks[t]);
