@@ -124,5 +124,8 @@ void ww_jw_kinterval(struct ww_jw *w, const char *key, bool known, double low,
 void ww_jw_kbool(struct ww_jw *w, const char *key, bool v);
 void ww_jw_khex(struct ww_jw *w, const char *key, const uint8_t *bytes, size_t len);
 enum ww_err ww_jw_end(struct ww_jw *w, struct ww_error *err) WW_MUST_USE;
+/** A text in double quotes, as YAML reads it too: one value, whatever it holds. The
+ *  caller's; NULL after a failure. */
+enum ww_err ww_json_quote(const char *text, char **out, struct ww_error *err) WW_MUST_USE;
 
 #endif

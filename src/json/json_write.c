@@ -15,6 +15,7 @@
 #include "util/str.h"
 
 #define MAX_DEPTH 64 /* bits of in_object */
+#define MAX_QUOTED ((size_t)1 << 20)
 
 void ww_jw_init(struct ww_jw *w, struct ww_buf *buf, unsigned indent)
 {
@@ -332,4 +333,18 @@ enum ww_err ww_jw_end(struct ww_jw *w, struct ww_error *err)
         *err = w->err;
     }
     return w->err.code;
+}
+
+enum ww_err ww_json_quote(const char *text, char **out, struct ww_error *err)
+{
+    struct ww_buf buf;
+    struct ww_jw w;
+
+    ww_buf_init(&buf, MAX_QUOTED);
+    ww_jw_init(&w, &buf, 0);
+    ww_jw_str(&w, text);
+    const enum ww_err rc = ww_jw_end(&w, err);
+    *out = rc ? NULL : (char *)ww_buf_take(&buf, NULL);
+    ww_buf_release(&buf);
+    return rc;
 }

@@ -23,6 +23,7 @@ enum ww_err ww_build_warn(struct ww_build *build, struct ww_error *err, const ch
                           ...)
 {
     char text[600];
+    char line[600];
     va_list args;
 
     if (!build->warnings) {
@@ -31,9 +32,10 @@ enum ww_err ww_build_warn(struct ww_build *build, struct ww_error *err, const ch
     va_start(args, fmt);
     (void)vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
-    return ww_strlist_has(build->warnings, text)
+    ww_one_line(line, sizeof(line), text); /* names of others may be cut, too */
+    return ww_strlist_has(build->warnings, line)
                ? WW_OK
-               : ww_strlist_add(build->warnings, text, err);
+               : ww_strlist_add(build->warnings, line, err);
 }
 
 /* A model has not got what its architecture has: an error, or with --allow-mixed told. */

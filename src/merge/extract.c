@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "json/json.h"
 #include "merge/build.h"
 #include "merge/extract_doubts.h"
 #include "merge/extract_pair.h"
@@ -403,17 +404,23 @@ static enum ww_err write_out(struct ww_extracting *x, const struct ww_model *bas
                              const char *out_path, const struct ww_signer *signer,
                              struct ww_error *err)
 {
-    char *card = ww_asprintf(
-        "---\nbase_model: %s\nbase_model_relation: adapter\nlibrary_name: peft\n"
-        "---\n\nThe difference of a model to `%s` as a LoRA adapter, made by "
-        "`weightward extract`.\n",
-        base->name, base->name);
-    enum ww_err rc = card ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
+    char *quoted = NULL;
+    char *card = NULL;
+    enum ww_err rc = ww_json_quote(base->name, &quoted, err);
 
+    if (!rc) {
+        card = ww_asprintf(
+            "---\nbase_model: %s\nbase_model_relation: adapter\nlibrary_name: peft\n"
+            "---\n\nThe difference of a model to `%s` as a LoRA adapter, made by "
+            "`weightward extract`.\n",
+            quoted, base->name);
+        rc = card ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
+    }
     if (!rc) {
         x->card = card;
         rc = ww_extract_write(x, base->name, out_path, signer, err);
     }
+    ww_free(quoted);
     ww_free(card);
     return rc;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "json/json.h"
 #include "la/la.h"
 #include "merge/extract_write.h"
 #include "merge/lora_job.h"
@@ -307,16 +308,22 @@ static enum ww_err write_out(struct lora_run *run, struct ww_error *err)
 {
     const struct ww_lora_job *job = &run->job;
     const char *base = job->inputs[0].adapter->base;
+    char *quoted = NULL;
     char *card = NULL;
     enum ww_err rc = WW_OK;
 
     base = base ? base : "";
+    rc = ww_json_quote(base, &quoted, err);
+    if (rc) {
+        return rc;
+    }
     card = ww_asprintf(
         "---\n%s%s%slibrary_name: peft\ntags: [merge]\n---\n\n%u LoRA adapters "
         "merged by `weightward merge` with method %s.\n",
-        base[0] ? "base_model: " : "", base,
+        base[0] ? "base_model: " : "", base[0] ? quoted : "",
         base[0] ? "\nbase_model_relation: adapter\n" : "", job->n_inputs,
         job->recipe->method->name);
+    ww_free(quoted);
     if (!card) {
         return WW_FAIL_MEMORY(err, "a merge of adapters");
     }

@@ -108,6 +108,12 @@ static void find_quantisation(struct ww_config *config)
     }
 }
 
+/* It is shown to people, in one line with what is known of the model. */
+static bool is_line(const char *text)
+{
+    return !text || ww_text_ok((const uint8_t *)text, strlen(text));
+}
+
 static enum ww_err read_facts(struct ww_config *config, struct ww_error *err)
 {
     config->root = ww_json_root(config->json);
@@ -125,6 +131,12 @@ static enum ww_err read_facts(struct ww_config *config, struct ww_error *err)
     (void)ww_jstr(ww_jget(config->root, "model_type"), &config->root_model_type);
     config->model_type = config->root_model_type;
     (void)ww_jstr(ww_jget(config->text, "model_type"), &config->model_type);
+    if (!is_line(config->root_model_type) || !is_line(config->model_type)) {
+        return WW_FAIL(err, WW_E_CONFIG,
+                       "'config.json': model_type '%.60s' holds a control character",
+                       is_line(config->model_type) ? config->root_model_type
+                                                   : config->model_type);
+    }
 
     /* Wrappers tie by their own switch; the text section's counts only without one. */
     const struct ww_jnode *tie = ww_config_at(config->root, "tie_word_embeddings");

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Texts are built by the error writer, so that names from the folder are escaped the same
- * way in findings and in errors.
+ * Names from the folder are escaped the same way in findings and in errors.
  */
 #include "model/findings.h"
 
@@ -31,7 +30,7 @@ enum ww_err ww_findings_add(struct ww_findings *list, enum ww_err code,
                             struct ww_error *err, const char *fmt, ...)
 {
     char raw[WW_ERROR_TEXT_BYTES];
-    struct ww_error clean = {0};
+    char line[WW_ERROR_TEXT_BYTES];
     va_list args;
     va_start(args, fmt);
     vsnprintf(raw, sizeof(raw), fmt, args);
@@ -40,8 +39,8 @@ enum ww_err ww_findings_add(struct ww_findings *list, enum ww_err code,
     if (rc) {
         return rc;
     }
-    (void)WW_FAIL(&clean, WW_E_INTERNAL, "%s", raw);
-    char *text = ww_strdup(clean.text);
+    ww_one_line(line, sizeof(line), raw);
+    char *text = ww_strdup(line);
     if (!text) {
         return WW_FAIL_MEMORY(err, "a finding");
     }

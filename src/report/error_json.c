@@ -3,6 +3,7 @@
 #include "report/object.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "util/fail.h"
 #include "weightward/report.h"
@@ -60,11 +61,17 @@ void ww_object_recipe(struct ww_jw *w, const char *recipe, bool nearest)
 /* "error": {code, class, text} */
 static void write_error(struct ww_jw *w, const struct ww_error *failure)
 {
+    char text[WW_ERROR_TEXT_BYTES * 6 + 1]; /* a byte may become "\uNNNN" */
+    size_t taken = 0;
+    const size_t len =
+        ww_text_shown(failure->text, strlen(failure->text), text, sizeof(text), &taken);
+
     ww_jw_key(w, "error");
     ww_jw_object(w);
     ww_jw_kstr(w, "code", ww_err_name(failure->code));
     ww_jw_kstr(w, "class", ww_err_class_name(ww_err_class_of(failure->code)));
-    ww_jw_kstr(w, "text", failure->text);
+    ww_jw_key(w, "text");
+    ww_jw_strn(w, text, len); /* what was typed may be no UTF-8, or be cut within it */
     ww_jw_close(w);
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "json/json.h"
 #include "merge/bake.h"
 #include "model/convert.h"
 #include "rmm/as_member.h"
@@ -202,9 +203,16 @@ static void add_inputs(struct model_plan *p, const struct ww_model *base)
 static enum ww_err make_card(struct model_plan *p, const struct ww_as *as,
                              struct ww_error *err)
 {
+    char *quoted = NULL;
+    enum ww_err rc = ww_json_quote(as->base->name, &quoted, err);
+
+    if (rc) {
+        return rc;
+    }
     p->card = ww_asprintf("---\nbase_model: %s\nbase_model_relation: finetune\n---\n\n"
                           "`%s` with the adapter `%s` added.\n",
-                          as->base->name, as->base->name, as->name);
+                          quoted, as->base->name, as->name);
+    ww_free(quoted);
     if (!p->card) {
         return WW_FAIL_MEMORY(err, "a plan");
     }

@@ -3,6 +3,7 @@
  * A PEFT folder of one rank, filled up with zeros, without patterns and special scaling:
  * what extraction writes when it is asked for a portable adapter.
  */
+#include "json/json.h"
 #include "merge/extract_write.h"
 #include "rmm/as_factors.h"
 #include "util/alloc.h"
@@ -50,16 +51,22 @@ static enum ww_err write_folder(struct ww_extracting *x, const struct ww_as *as,
     const char *base = as->adapter->base ? as->adapter->base
                        : as->base        ? as->base->name
                                          : "";
-    char *card = ww_asprintf("---\nbase_model: %s\nbase_model_relation: adapter\n"
-                             "library_name: peft\n---\n\n`%s` as a plain LoRA adapter of "
-                             "one rank: scaling is in its factors.\n",
-                             base, as->name);
-    enum ww_err rc = card ? WW_OK : WW_FAIL_MEMORY(err, "a card");
+    char *quoted = NULL;
+    char *card = NULL;
+    enum ww_err rc = ww_json_quote(base, &quoted, err);
 
+    if (!rc) {
+        card = ww_asprintf("---\nbase_model: %s\nbase_model_relation: adapter\n"
+                           "library_name: peft\n---\n\n`%s` as a plain LoRA adapter of "
+                           "one rank: scaling is in its factors.\n",
+                           quoted, as->name);
+        rc = card ? WW_OK : WW_FAIL_MEMORY(err, "a card");
+    }
     if (!rc) {
         x->card = card;
         rc = ww_extract_write(x, base, as->out_path, NULL, err);
     }
+    ww_free(quoted);
     ww_free(card);
     return rc;
 }

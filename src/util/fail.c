@@ -18,7 +18,7 @@
 #define RAW_BYTES 2048 /* longer than a record's text, so that cutting happens once */
 
 /* Copies whole characters only, so that a cut text is still UTF-8. */
-static void escape_into(char *out, size_t out_bytes, const char *raw)
+void ww_one_line(char *out, size_t out_bytes, const char *raw)
 {
     static const char digits[] = "0123456789abcdef";
     size_t len = strlen(raw);
@@ -91,7 +91,7 @@ enum ww_err ww_fail_at(struct ww_error *err, enum ww_err code, int sys_errno,
         const char *text = ERRNO_TEXT(strerror_r(sys_errno, buf, sizeof(buf)), buf);
         snprintf(raw + len, sizeof(raw) - len, ": %s", text);
     }
-    escape_into(err->text, sizeof(err->text), raw);
+    ww_one_line(err->text, sizeof(err->text), raw);
     err->code = code;
     err->sys_errno = sys_errno;
     err->file = file;
@@ -114,10 +114,10 @@ void ww_error_context(struct ww_error *err, const char *fmt, ...)
     }
     char prefix[WW_ERROR_TEXT_BYTES / 2]; /* the cause keeps at least half the room */
     char old[WW_ERROR_TEXT_BYTES];
-    escape_into(prefix, sizeof(prefix), raw);
+    ww_one_line(prefix, sizeof(prefix), raw);
     memcpy(old, err->text, sizeof(old));
     snprintf(raw, sizeof(raw), "%s: %s", prefix, old);
-    escape_into(err->text, sizeof(err->text), raw);
+    ww_one_line(err->text, sizeof(err->text), raw);
 }
 
 void ww_invariant_failed(const char *expr, const char *file, int line)

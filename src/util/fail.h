@@ -3,6 +3,8 @@
 #ifndef WW_UTIL_FAIL_H
 #define WW_UTIL_FAIL_H
 
+#include <stddef.h>
+
 #include "weightward/error.h"
 
 /**
@@ -16,6 +18,11 @@ enum ww_err ww_fail_at(struct ww_error *err, enum ww_err code, int sys_errno,
 
 /** Put "prefix: " in front of the text of a failed call, once. */
 void ww_error_context(struct ww_error *err, const char *fmt, ...) WW_PRINTF(2, 3);
+
+/** Text with words of others as one line of UTF-8: control characters, line ends, what
+ *  turns the reading direction and what is no UTF-8 come out as \xNN, and what finds no
+ *  room is left out from a whole character on. Error texts are written so. */
+void ww_one_line(char *out, size_t out_bytes, const char *raw);
 
 /* Usage: rc = WW_FAIL(err, WW_E_JSON, "..."); goto out; */
 #define WW_FAIL(err, code, ...)                                                          \

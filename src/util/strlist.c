@@ -71,13 +71,15 @@ enum ww_err ww_lines_add(char ***lines, size_t *n, struct ww_error *err, const c
 {
     struct ww_strlist list = {*lines, *n, *n};
     char text[512];
+    char line[512];
     va_list args;
     enum ww_err rc = WW_OK;
 
     va_start(args, fmt);
     (void)vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
-    rc = ww_strlist_add(&list, text, err);
+    ww_one_line(line, sizeof(line), text); /* names of others may be cut, too */
+    rc = ww_strlist_add(&list, line, err);
     *lines = list.items;
     *n = list.n;
     return rc;

@@ -107,6 +107,12 @@ adapter() {
     adapter doubted 'base_model_name_or_path: "somewhere/on/a/disk"'
     "$WW" merge doubted.yml out 2>said
     grep -q "was made for 'somewhere/on/a/disk'" said
+    # a line of its own, and a character that is cut, in what it says
+    adapter forged 'base_model_name_or_path: ("xy\nwarning: well " + "é" * 100)'
+    "$WW" merge forged.yml out3 --json >answer 2>said
+    jq -e '.warnings | any(test("xy.x0awarning: well"))' answer
+    run -1 grep '^warning: well' said
+    rm -r out3
     adapter right 'base_model_name_or_path: "other/Amber"'
     "$WW" merge right.yml out2 2>said
     ! grep -q "was made for" said || false
@@ -217,6 +223,10 @@ PY
     }
     plain one ad
     plain two ad2
+    for name in one two; do # what an adapter calls its base is one value of the card
+        jq '.base_model_name_or_path = "x\nlicense: mit"' $name/adapter_config.json >config
+        mv config $name/adapter_config.json
+    done
     cat >both.yml <<'YML'
 merge_method: linear
 models:
@@ -228,6 +238,7 @@ YML
     "$WW" verify out --key me.pub -q
     jq -e '.peft_type == "LORA" and .r == 7 and .lora_alpha == 7' out/adapter_config.json
     cmp both.yml out/mergekit_config.yml
+    grep -Fx 'base_model: "x\nlicense: mit"' out/README.md
     "$WW" merge --rederive out -q
     # the sum is what the models with the adapters added give
     printf 'merge_method: passthrough\nmodels: [{model: base+out}]\ndtype: float32\n' >sum.yml

@@ -302,11 +302,15 @@ assert a["cosines"] and min(a["cosines"]) > 0.999999, a["cosines"]
 
 @test "an adapter comes back in other forms, a model does not" {
     "$WW" extract "$FAMILY/base" "$FAMILY/expert-rev" lora --rank 3 --portable -q
+    grep -Fx 'base_model: "base"' lora/README.md
+    jq '.base_model_name_or_path = "x\nlicense: mit"' lora/adapter_config.json >config
+    mv config lora/adapter_config.json
     "$WW" rmm pack a.pkg lora=lora rev="$FAMILY/expert-rev" --exact -q
     "$WW" rmm unpack a.pkg lora same --form peft -q
     diff -r lora same
     "$WW" rmm unpack a.pkg lora plain --form portable -q
     cmp lora/adapter_model.safetensors plain/adapter_model.safetensors
+    grep -Fx 'base_model: "x\nlicense: mit"' plain/README.md
     "$WW" rmm unpack a.pkg lora lora.gguf --form gguf --base "$FAMILY/base" --json >g.json
     [ "$(jq -r '.command, .restored' g.json | xargs)" = "unpack 1" ]
     [ "$(head -c 4 lora.gguf)" = GGUF ]

@@ -177,6 +177,13 @@ END
     [ "$(wc -c <bytes)" = 256 ]
 }
 
+@test "a failure is told as JSON whatever bytes were typed" {
+    name=$(printf 'r\377')
+    : >"$name"
+    "$WW" merge r.yml out --report "$name" --json >answer 2>said || true
+    jq -e '.error.code == "WW_E_EXISTS" and (.error.text | test("r.xff"))' answer
+}
+
 @test "'-' is no folder and no report" {
     make_keys
     refused 2 "'-' is standard output and the output is a folder" "$WW" lock "$AMBER" - --key lock

@@ -70,13 +70,11 @@ void cli_usage_json(const char *verb, int argc, const char *const *argv)
     struct ww_error err = {.code = WW_E_USAGE};
     struct ww_error second = {0};
     char *json = NULL;
-    size_t taken = 0;
 
     if (!said[0] || !wants_json(argc, argv)) {
         return;
     }
-    /* What was typed may be no UTF-8. */
-    (void)ww_text_shown(said, strlen(said), err.text, sizeof err.text - 1, &taken);
+    memcpy(err.text, said, sizeof err.text);
     if (ww_report_error_json(verb, &err, &json, &second) == WW_OK) {
         fputs(json, stdout);
     }

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "json/json.h"
+#include "util/alloc.h"
 #include "util/fail.h"
 #include "ww_random.h"
 
@@ -356,6 +357,18 @@ static void deepest_nesting_works(void **state)
     ww_buf_release(&buf);
 }
 
+static void a_quoted_text_is_one_value(void **state)
+{
+    (void)state;
+    struct ww_error err = {0};
+    char *text = NULL;
+    OK(ww_json_quote("a: \"b\"\nlicense: mit", &text, &err));
+    assert_string_equal(text, "\"a: \\\"b\\\"\\nlicense: mit\"");
+    ww_free(text);
+    FAILS(ww_json_quote("\xff", &text, &err), WW_E_MALFORMED);
+    assert_null(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -369,6 +382,7 @@ int main(void)
         cmocka_unit_test(what_no_reader_takes_is_not_written),
         cmocka_unit_test(each_misuse_aborts),
         cmocka_unit_test(deepest_nesting_works),
+        cmocka_unit_test(a_quoted_text_is_one_value),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -234,6 +234,18 @@ static void odd_types_of_free_text_are_ignored(void **state)
     ww_config_free(c);
 }
 
+static void a_model_type_is_one_line(void **state)
+{
+    (void)state;
+    struct ww_error err = {0};
+    struct ww_config *c = NULL;
+    FAILS(parse("{\"model_type\":\"llama\\nsigned: yes\"}", &c, &err), WW_E_CONFIG);
+    FAILS(parse("{\"model_type\":\"w\\u001b[2J\",\"text_config\":{\"model_type\":\"t\"}}",
+                &c, &err),
+          WW_E_CONFIG);
+    assert_null(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +259,7 @@ int main(void)
         cmocka_unit_test(flags_need_a_non_empty_object),
         cmocka_unit_test(malformed_configs_are_refused),
         cmocka_unit_test(odd_types_of_free_text_are_ignored),
+        cmocka_unit_test(a_model_type_is_one_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

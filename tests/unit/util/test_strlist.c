@@ -64,6 +64,11 @@ static void a_formatted_line_is_added_and_cut(void **state)
     assert_int_equal(list.n, 2);
     assert_string_equal(list.items[0], "3 of 'a'");
     assert_int_equal(strlen(list.items[1]), 511);
+    /* What others chose begins no line, and is UTF-8 where it was cut. */
+    OK(ww_lines_add(&list.items, &list.n, &err, "'%.4s'", "x\n\xc3\xa9"));
+    OK(ww_lines_add(&list.items, &list.n, &err, "'%.2s'", "x\xc3\xa9"));
+    assert_string_equal(list.items[2], "'x\\x0a\xc3\xa9'");
+    assert_string_equal(list.items[3], "'x\\xc3'");
     ww_strlist_release(&list);
 }
 
