@@ -11,11 +11,11 @@
 #include "lock/carry_run.h"
 #include "lock/lock_paths.h"
 #include "lock/tensor_map.h"
+#include "model/adapter_lock.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 
-#define SCHEMA "weightward.adapter-lock/1"
 #define EVIDENCE_BYTES (UINT64_C(1) << 20)
 
 static void release(struct ww_carry_run *run, bool keep)
@@ -68,63 +68,42 @@ static enum ww_err open_base(struct ww_carry_run *run, const char *path,
     return rc ? rc : ww_unlock_gauge(&run->base, err);
 }
 
-static enum ww_err check_record(struct ww_carry_run *run, const struct ww_jnode *root,
+static enum ww_err check_record(struct ww_carry_run *run,
+                                const struct ww_adapter_lock *record,
                                 struct ww_error *err)
 {
-    const struct ww_jnode *source = ww_jget(root, "source");
-    const char *schema = NULL;
-    const char *base = NULL;
     char want[65];
 
-    if (!ww_jstr(ww_jget(root, "schema"), &schema) || strcmp(schema, SCHEMA) != 0) {
-        return WW_FAIL(err, WW_E_VERSION,
-                       "'" WW_CARRY_RECORD "' of '%s' is not a " SCHEMA " record",
-                       run->adapter->path);
-    }
-    if (!ww_jstr(ww_jget(root, "base"), &base) ||
-        !ww_jhex(ww_jget(source, "sha256"), run->source_sha256, WW_SHA256_BYTES)) {
-        return WW_FAIL(err, WW_E_MANIFEST,
-                       "'" WW_CARRY_RECORD "' of '%s' lacks the base or the digest",
-                       run->adapter->path);
-    }
     ww_hex(want, run->base.statement.model_root, WW_SHA256_BYTES);
-    if (strcmp(base, want) != 0) {
+    if (strcmp(record->base, want) != 0) {
         return WW_FAIL(
             err, WW_E_WRONG_MODEL,
             "adapter '%s' was carried over to the locked model with tensor root "
             "%.16s, base '%s' has %.16s",
-            run->adapter->path, base, run->base.model->path, want);
+            run->adapter->path, record->base, run->base.model->path, want);
     }
+    memcpy(run->source_sha256, record->source_sha256, WW_SHA256_BYTES);
     return WW_OK;
 }
 
 /* Carried over once, and back only what was carried over. */
 static enum ww_err read_record(struct ww_carry_run *run, struct ww_error *err)
 {
-    const bool found = ww_folder_find(&run->adapter->folder, WW_CARRY_RECORD) != NULL;
-    struct ww_json *json = NULL;
-    struct ww_buf text;
-    enum ww_err rc = WW_OK;
+    struct ww_adapter_lock record = {0};
+    enum ww_err rc =
+        ww_adapter_lock_read(run->adapter->dirfd, run->adapter->path, &record, err);
+    const bool found = record.lock_id != NULL;
 
-    if (found != run->inverse) {
-        return WW_FAIL(
+    if (!rc && found != run->inverse) {
+        rc = WW_FAIL(
             err, WW_E_UNSUPPORTED, "adapter '%s' %s", run->adapter->path,
             found ? "is carried over to a locked model already"
                   : "was not carried over to a locked model: it has no " WW_CARRY_RECORD);
     }
-    if (!found) {
-        return WW_OK;
+    if (!rc && found) {
+        rc = check_record(run, &record, err);
     }
-    ww_buf_init(&text, ww_json_limits_small.max_bytes);
-    rc = ww_file_read_at(run->adapter->dirfd, WW_CARRY_RECORD, WW_LINKS_HUB, &text, err);
-    if (!rc) {
-        rc = ww_json_parse(text.data, text.len, &ww_json_limits_small, &json, err);
-    }
-    if (!rc) {
-        rc = check_record(run, ww_json_root(json), err);
-    }
-    ww_json_free(json);
-    ww_buf_release(&text);
+    ww_adapter_lock_release(&record);
     return rc;
 }
 
@@ -137,7 +116,7 @@ static enum ww_err write_record(const struct ww_carry_run *run, struct ww_error 
     ww_buf_init(&text, ww_json_limits_small.max_bytes);
     ww_jw_init(&w, &text, 2);
     ww_jw_object(&w);
-    ww_jw_kstr(&w, "schema", SCHEMA);
+    ww_jw_kstr(&w, "schema", WW_ADAPTER_LOCK_SCHEMA);
     ww_jw_khex(&w, "lock_id", run->base.manifest.lock_id, WW_SHA256_BYTES);
     ww_jw_khex(&w, "base", run->base.statement.model_root, WW_SHA256_BYTES);
     ww_jw_key(&w, "source");

@@ -4,20 +4,52 @@
  * the module's, and of a module's weight that is targeted as a parameter the weight's.
  */
 #include <math.h>
+#include <string.h>
 
 #include "model/adapter.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/pattern.h"
 
+#define PLAIN "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
+
+/* Keys are names of modules as a rule, one for each: a key of letters, digits, '_', '-'
+ * and
+ * '.', which takes any character, is decided without an automaton. False where it is no
+ * such key, or the name has more than ASCII. */
+static bool plain_fits(const char *key, const char *name, bool *fits)
+{
+    const size_t k = strlen(key);
+    const size_t n = strlen(name);
+    const char *end = k <= n ? name + n - k : name;
+
+    if (k == 0 || key[strspn(key, PLAIN)]) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if ((unsigned char)name[i] >= 0x80) {
+            return false;
+        }
+    }
+    *fits = k <= n && (end == name || end[-1] == '.');
+    for (size_t i = 0; i < k && *fits; i++) {
+        *fits = key[i] == '.' || key[i] == end[i];
+    }
+    return true;
+}
+
 /* PEFT: re.match("(.*\\.)?(KEY)$", module), and the first that fits counts. */
 static enum ww_err pattern_fits(const struct ww_adapter *adapter, const char *key,
                                 const char *module, bool *fits, struct ww_error *err)
 {
     struct ww_pattern *pattern = NULL;
-    const enum ww_err rc = ww_pattern_new(key, &pattern, err);
+    enum ww_err rc = WW_OK;
 
     *fits = false;
+    if (plain_fits(key, module, fits)) {
+        return WW_OK;
+    }
+    rc = ww_pattern_new(key, &pattern, err);
     if (rc) {
         ww_error_context(err, "alpha_pattern '%.100s' of adapter '%s'", key,
                          adapter->path);

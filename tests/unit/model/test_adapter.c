@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/adapter.h"
+#include "model/adapter_lock.h"
 #include "model/adapter_names.h"
 
 #include "st_build.h"
@@ -160,6 +161,15 @@ static void the_factor_follows_rank_and_patterns(void **state)
     assert_true(scaling(patterns, "h.0.eq", 4, &rc) == 2.0);
     assert_true(scaling(patterns, "h.1.k", 3, &rc) == 1.0);
     assert_true(scaling(patterns, "x.h.1.k", 4, &rc) == 2.0);
+    assert_true(scaling(LORA ",\"alpha_pattern\":{\"h.0_q\":2}}", "x.hy0_q", 4, &rc) ==
+                0.5);
+    assert_true(scaling(LORA ",\"alpha_pattern\":{\"h.0_q\":2}}", "xh.0_q", 4, &rc) ==
+                2.0);
+    assert_true(scaling(LORA ",\"alpha_pattern\":{\"h.0_q\":2}}", "0_q", 4, &rc) == 2.0);
+    assert_true(scaling(LORA ",\"alpha_pattern\":{\"h.0\":2}}",
+                        "h\xc3\xa9"
+                        "0",
+                        4, &rc) == 0.5);
     assert_int_equal(rc, WW_OK);
     assert_true(scaling(LORA ",\"alpha_pattern\":{\"h.*.q\":2}}", "h.0.q", 4, &rc) ==
                 0.5);
@@ -297,6 +307,68 @@ static void a_folder_without_a_configuration_is_told_as_that(void **state)
     ww_test_rmdir(folder);
 }
 
+/* As extracting writes it where ranks differ. */
+static void a_pattern_for_each_of_many_modules_takes_no_time(void **state)
+{
+    enum { KEYS = 4000, MODULES = 500 };
+    struct ww_adapter *adapter = NULL;
+    struct ww_error err = {0};
+    struct ww_buf config;
+    (void)state;
+
+    ww_buf_init(&config, 1 << 20);
+    OK(ww_buf_add_str(&config, LORA ",\"alpha_pattern\":{", &err));
+    for (unsigned i = 0; i < KEYS; i++) {
+        OK(ww_buf_addf(&config, &err, "%s\"model.layers.%u.self_attn.q_proj\":2",
+                       i ? "," : "", i));
+    }
+    OK(ww_buf_add_str(&config, "}}", &err));
+    char *folder = folder_of(ww_buf_cstr(&config), TWO, 16);
+    OK(ww_adapter_open(folder, &adapter, &err));
+    alarm(20); /* an automaton for each pair takes longer */
+    for (unsigned i = 0; i < MODULES; i++) {
+        double scaling = 0;
+        char module[64];
+        snprintf(module, sizeof(module), "model.layers.%u.self_attn.%c_proj",
+                 KEYS - 1 - i, i % 2 ? 'q' : 'k');
+        OK(ww_adapter_scaling(adapter, module, 4, &scaling, &err));
+        assert_true(scaling == (i % 2 ? 0.5 : 2.0));
+    }
+    alarm(0);
+    ww_adapter_close(adapter);
+    ww_test_rmdir(folder);
+    ww_buf_release(&config);
+}
+
+#define HEX16 "0123456789abcdef"
+#define HEX64 HEX16 HEX16 HEX16 HEX16
+#define RECORD(schema, id, source)                                                       \
+    "{\"schema\":\"weightward.adapter-lock/" schema "\",\"lock_id\":\"" id               \
+    "\",\"base\":\"" HEX64 "\",\"source\":" source "}"
+#define SOURCE "{\"sha256\":\"" HEX64 "\"}"
+
+static enum ww_err parse_lock(const char *text, struct ww_adapter_lock *out,
+                              struct ww_error *err)
+{
+    return ww_adapter_lock_parse((const uint8_t *)text, strlen(text), "a", out, err);
+}
+
+static void a_record_of_a_lock_is_read_whole_or_refused(void **state)
+{
+    struct ww_adapter_lock lock;
+    struct ww_error err = {0};
+    (void)state;
+
+    OK(parse_lock(RECORD("1", HEX64, SOURCE), &lock, &err));
+    assert_string_equal(lock.lock_id, HEX64);
+    assert_int_equal(lock.source_sha256[31], 0xef);
+    ww_adapter_lock_release(&lock);
+    FAILS(parse_lock(RECORD("2", HEX64, SOURCE), &lock, &err), WW_E_VERSION);
+    FAILS(parse_lock(RECORD("1", HEX16, SOURCE), &lock, &err), WW_E_MANIFEST);
+    FAILS(parse_lock(RECORD("1", HEX64, "{}"), &lock, &err), WW_E_MANIFEST);
+    assert_null(lock.base);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -304,10 +376,12 @@ int main(void)
         cmocka_unit_test(what_is_not_understood_is_refused),
         cmocka_unit_test(settings_that_change_the_meaning_are_refused),
         cmocka_unit_test(the_factor_follows_rank_and_patterns),
+        cmocka_unit_test(a_pattern_for_each_of_many_modules_takes_no_time),
         cmocka_unit_test(a_weight_of_the_base_is_found_by_name_once),
         cmocka_unit_test(modules_of_new_names_are_found_under_the_old),
         cmocka_unit_test(a_folder_is_an_adapter_when_it_has_no_model),
         cmocka_unit_test(a_folder_without_a_configuration_is_told_as_that),
+        cmocka_unit_test(a_record_of_a_lock_is_read_whole_or_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
