@@ -101,15 +101,36 @@ static enum ww_err read_decoded(void *payload, uint32_t tensor, uint64_t at, voi
     return rc;
 }
 
+/* Behind what the file has so far. A file that is mostly a hole may claim weights whose
+ * floats no file can hold. */
+static enum ww_err place(struct ww_weight_file *file, enum ww_dtype dtype,
+                         struct ww_tensor *t, struct ww_error *err)
+{
+    uint64_t end = 0;
+
+    t->dtype = dtype;
+    t->offset = file->size_bytes;
+    if (!ww_mul_u64(t->n_elements, ww_dtype_bits(dtype) / 8, &t->n_bytes) ||
+        !ww_add_u64(t->offset, t->n_bytes, &end) || end > INT64_MAX) {
+        return WW_FAIL(err, WW_E_LIMIT,
+                       "tensor '%.160s', decoded, is beyond what a file can hold",
+                       t->name);
+    }
+    file->size_bytes = end;
+    return WW_OK;
+}
+
 /* Tensors that stay keep their order and files; the decoded ones come behind them. */
-static void split(struct decoded *d, enum ww_dtype dtype, struct ww_tensor *tensors,
-                  struct ww_weight_file *files)
+static enum ww_err split(struct decoded *d, enum ww_dtype dtype,
+                         struct ww_tensor *tensors, struct ww_weight_file *files,
+                         struct ww_error *err)
 {
     const struct ww_model *stored = &d->stored;
     struct ww_tensor *made = NULL;
     struct ww_weight_file *file = &files[stored->n_files];
     uint32_t n = 0;
     uint32_t n_made = 0;
+    enum ww_err rc = WW_OK;
 
     for (uint32_t f = 0; f < stored->n_files; f++) {
         files[f] = stored->files[f];
@@ -126,16 +147,13 @@ static void split(struct decoded *d, enum ww_dtype dtype, struct ww_tensor *tens
     made = tensors + n;
     file->first_tensor = n;
     file->size_bytes = HEADER;
-    for (uint32_t t = 0; t < stored->n_tensors; t++) {
+    for (uint32_t t = 0; t < stored->n_tensors && !rc; t++) {
         if (!ww_quantised_is(&d->weights, t)) {
             continue;
         }
         made[n_made] = ww_quantised_shown(&d->weights, t);
-        made[n_made].dtype = dtype;
-        made[n_made].n_bytes = made[n_made].n_elements * (ww_dtype_bits(dtype) / 8);
         made[n_made].file = stored->n_files;
-        made[n_made].offset = file->size_bytes;
-        file->size_bytes += made[n_made].n_bytes;
+        rc = place(file, dtype, &made[n_made], err);
         d->of[n_made++] = t;
     }
     file->n_tensors = n_made;
@@ -143,6 +161,7 @@ static void split(struct decoded *d, enum ww_dtype dtype, struct ww_tensor *tens
     d->shown.n_tensors = n_made;
     d->shown.files = file;
     d->shown.n_files = 1;
+    return rc;
 }
 
 static enum ww_err recast(struct ww_model *model, struct decoded *d, struct ww_error *err)
@@ -165,7 +184,14 @@ static enum ww_err recast(struct ww_model *model, struct decoded *d, struct ww_e
                                                     .reader = &d->file.reader};
     d->stored = *model;
     d->weights.model = d->weights.eight.model = &d->stored;
-    split(d, dtype_of(model), tensors, files);
+    const enum ww_err rc = split(d, dtype_of(model), tensors, files, err);
+    if (rc) {
+        d->stored = (struct ww_model){0}; /* still the model's */
+        ww_free(tensors);
+        ww_free(files);
+        free_decoded(d);
+        return rc;
+    }
     ww_unwritten_beside(&d->shown, read_decoded, d, &d->file);
     return ww_model_recast(model, tensors,
                            d->shown.files->first_tensor + d->shown.n_tensors, files,

@@ -6,6 +6,7 @@
 #include "model/elements.h"
 #include "model/f8.h"
 #include "model/packed.h"
+#include "model/unwritten.h"
 #include "st_build.h"
 
 #define WEIGHTS                                                                          \
@@ -136,12 +137,41 @@ static void scales_that_do_not_fit_are_refused(void **state)
     ww_test_rmdir(dir);
 }
 
+static enum ww_err read_nothing(void *payload, uint32_t tensor, uint64_t at, void *out,
+                                size_t n, struct ww_error *err)
+{
+    (void)payload, (void)tensor, (void)at, (void)out, (void)n, (void)err;
+    return WW_OK;
+}
+
+/* In a file that is nearly all hole: as F32 they would be 2^64 bytes, and none of them.
+ */
+static void weights_whose_floats_no_file_holds_are_refused(void **state)
+{
+    (void)state;
+    const struct ww_tensor t = {.name = "a.weight",
+                                .dtype = WW_DTYPE_F8_E4M3,
+                                .rank = 2,
+                                .shape = {UINT64_C(1) << 61, 2},
+                                .n_elements = UINT64_C(1) << 62,
+                                .n_bytes = UINT64_C(1) << 62};
+    struct ww_error err = {0};
+    struct ww_unwritten file;
+    struct ww_model *m = NULL;
+    uint32_t n = 0;
+
+    OK(ww_unwritten_model("m", &t, 1, "f", read_nothing, NULL, &file, &m, &err));
+    FAILS(ww_model_decode(m, &n, &err), WW_E_LIMIT);
+    ww_model_close(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(eight_bits_are_read_as_floats_of_the_config),
         cmocka_unit_test(a_model_of_floats_stays),
         cmocka_unit_test(scales_that_do_not_fit_are_refused),
+        cmocka_unit_test(weights_whose_floats_no_file_holds_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
