@@ -46,7 +46,7 @@ static bool same_flag(const struct ww_jnode *a, const struct ww_jnode *b)
     return (!a || ww_jbool(a, &x)) && (!b || ww_jbool(b, &y)) && x == y;
 }
 
-static enum ww_err compare(const struct ww_jnode *recipe, const struct ww_jnode *stated,
+enum ww_err ww_recipe_says(const struct ww_jnode *recipe, const struct ww_jnode *stated,
                            struct ww_error *err)
 {
     const struct {
@@ -101,7 +101,7 @@ enum ww_err ww_recipe_agrees(const char *path, const struct ww_provenance_view *
     if (rc) {
         goto out;
     }
-    rc = compare(ww_json_root(recipe), ww_jget(build, "externalParameters"), err);
+    rc = ww_recipe_says(ww_json_root(recipe), ww_jget(build, "externalParameters"), err);
 out:
     ww_json_free(recipe);
     ww_envelope_release(&envelope);

@@ -10,4 +10,9 @@
 enum ww_err ww_recipe_agrees(const char *path, const struct ww_provenance_view *view,
                              struct ww_error *err) WW_MUST_USE;
 
+/** The same of both, read: recipe is what was signed, stated the external parameters.
+ *  WW_E_WRONG_MODEL. */
+enum ww_err ww_recipe_says(const struct ww_jnode *recipe, const struct ww_jnode *stated,
+                           struct ww_error *err) WW_MUST_USE;
+
 #endif

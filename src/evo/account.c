@@ -64,37 +64,50 @@ static enum ww_err take_lock(const struct ww_account *a, const struct ww_run_opt
     return WW_OK;
 }
 
-static enum ww_err read_spent(const struct ww_account *a, uint64_t size,
-                              struct ww_spent *spent, struct ww_error *err)
+void ww_spent_write(const struct ww_spent *spent, uint8_t out[WW_SPENT_BYTES])
 {
-    uint8_t bytes[BODY + CHECK];
-    uint8_t check[CHECK];
-    if (size == 0) {
+    memset(out, 0, WW_SPENT_BYTES);
+    memcpy(out, head, sizeof(head));
+    ww_put_u64le(out + 8, spent->calls);
+    ww_put_u64le(out + 16, spent->tokens);
+    put_double(out + 24, spent->cost);
+    put_double(out + 32, spent->seconds);
+    check_of(out, out + BODY);
+}
+
+enum ww_err ww_spent_read(const uint8_t *bytes, size_t len, const char *path,
+                          struct ww_spent *out, struct ww_error *err)
+{
+    uint8_t again[WW_SPENT_BYTES];
+
+    *out = (struct ww_spent){0};
+    if (len == 0) {
         return WW_OK; /* new */
     }
-    if (size != sizeof(bytes)) {
-        return WW_FAIL(err, WW_E_MALFORMED, "'%s' has %llu bytes, expected %zu", a->path,
-                       (unsigned long long)size, sizeof(bytes));
+    if (len == sizeof(again)) {
+        *out = (struct ww_spent){ww_get_u64le(bytes + 8), ww_get_u64le(bytes + 16),
+                                 get_double(bytes + 24), get_double(bytes + 32)};
+        ww_spent_write(out, again);
     }
-    enum ww_err rc = ww_pread_full(a->fd, bytes, sizeof(bytes), 0, a->path, err);
-    if (rc) {
-        return rc;
-    }
-    check_of(bytes, check);
-    spent->calls = ww_get_u64le(bytes + 8);
-    spent->tokens = ww_get_u64le(bytes + 16);
-    spent->cost = get_double(bytes + 24);
-    spent->seconds = get_double(bytes + 32);
-    if (memcmp(bytes, head, sizeof(head)) != 0 ||
-        memcmp(bytes + BODY, check, CHECK) != 0 ||
-        !(spent->cost >= 0 && isfinite(spent->cost)) ||
-        !(spent->seconds >= 0 && isfinite(spent->seconds))) {
+    if (len != sizeof(again) || memcmp(bytes, again, sizeof(again)) != 0 ||
+        !(out->cost >= 0 && isfinite(out->cost)) ||
+        !(out->seconds >= 0 && isfinite(out->seconds))) {
         return WW_FAIL(err, WW_E_MALFORMED,
                        "'%s' does not say what was spent: it is damaged; remove it to "
                        "count from 0 again",
-                       a->path);
+                       path);
     }
     return WW_OK;
+}
+
+static enum ww_err read_spent(const struct ww_account *a, uint64_t size,
+                              struct ww_spent *spent, struct ww_error *err)
+{
+    uint8_t bytes[WW_SPENT_BYTES + 1]; /* one more than there may be */
+    const size_t len = (size_t)ww_min_u64(size, sizeof(bytes));
+    const enum ww_err rc = ww_pread_full(a->fd, bytes, len, 0, a->path, err);
+
+    return rc ? rc : ww_spent_read(bytes, len, a->path, spent, err);
 }
 
 static enum ww_err open_file(const char *dir, struct ww_account *a, struct ww_error *err)
@@ -145,13 +158,8 @@ enum ww_err ww_account_open(const char *dir, const struct ww_run_options *run,
 enum ww_err ww_account_note(const struct ww_account *account,
                             const struct ww_spent *spent, struct ww_error *err)
 {
-    uint8_t bytes[BODY + CHECK] = {0};
-    memcpy(bytes, head, sizeof(head));
-    ww_put_u64le(bytes + 8, spent->calls);
-    ww_put_u64le(bytes + 16, spent->tokens);
-    put_double(bytes + 24, spent->cost);
-    put_double(bytes + 32, spent->seconds);
-    check_of(bytes, bytes + BODY);
+    uint8_t bytes[WW_SPENT_BYTES];
+    ww_spent_write(spent, bytes);
     return ww_pwrite_full(account->fd, bytes, sizeof(bytes), 0, account->path, err);
 }
 

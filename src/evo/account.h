@@ -19,6 +19,14 @@ struct ww_spent {
     double seconds;
 };
 
+#define WW_SPENT_BYTES 64 /* of the file */
+
+/** What the bytes of an account say, none being a new one; path is for texts.
+ *  WW_E_MALFORMED for what no account was written as. */
+enum ww_err ww_spent_read(const uint8_t *bytes, size_t len, const char *path,
+                          struct ww_spent *out, struct ww_error *err) WW_MUST_USE;
+void ww_spent_write(const struct ww_spent *spent, uint8_t out[WW_SPENT_BYTES]);
+
 struct ww_account {
     int fd;
     char *path;

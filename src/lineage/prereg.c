@@ -168,37 +168,27 @@ static enum ww_err malformed(const char *path, const char *member, struct ww_err
                    member);
 }
 
-static enum ww_err check_model(const char *plan, const struct ww_jnode *node,
-                               const char *path, const struct ww_prereg_run *run,
-                               struct ww_error *err)
-{
+struct planned {
+    const char *name;
     uint8_t root[WW_SHA256_BYTES];
-    uint8_t planned[WW_SHA256_BYTES];
-    const char *hex = NULL;
-    const char *name = NULL;
-    enum ww_err rc = ww_jonly(node, model_keys, 2, WW_E_JSON, "model", err);
+};
 
-    if (!rc && (!ww_jstr(ww_jget(node, "name"), &name) ||
-                !ww_jstr(ww_jget(node, "sha256_tree"), &hex) ||
-                !ww_unhex(planned, WW_SHA256_BYTES, hex, strlen(hex)))) {
-        rc = malformed(plan, "sha256_tree", err);
-    }
-    if (!rc) {
-        rc = ww_prereg_digest(path, run->run, root, err);
-    }
-    if (!rc && memcmp(root, planned, WW_SHA256_BYTES) != 0) {
-        rc = WW_FAIL(err, WW_E_DIFFERS,
-                     "'%s' is not the model that plan '%s' has in this place, '%s' with "
-                     "tensors %.16s...; give what was planned, or sign another plan",
-                     path, plan, name, hex);
-    }
-    return rc;
+static enum ww_err read_model(const char *plan, const struct ww_jnode *node,
+                              struct planned *out, struct ww_error *err)
+{
+    const enum ww_err rc = ww_jonly(node, model_keys, 2, WW_E_JSON, "model", err);
+
+    return rc ? rc
+           : ww_jstr(ww_jget(node, "name"), &out->name) &&
+                   ww_jhex(ww_jget(node, "sha256_tree"), out->root, WW_SHA256_BYTES)
+               ? WW_OK
+               : malformed(plan, "sha256_tree", err);
 }
 
-static enum ww_err check_list(const char *plan, const struct ww_jnode *list,
-                              const char *what, const char *const *paths, size_t n,
-                              const struct ww_prereg_run *run, struct ww_error *err)
+static enum ww_err read_list(const char *plan, const struct ww_jnode *list,
+                             const char *what, size_t n, struct ww_error *err)
 {
+    struct planned one;
     enum ww_err rc = WW_OK;
 
     if (!list || ww_jtype(list) != WW_J_ARRAY) {
@@ -210,8 +200,8 @@ static enum ww_err check_list(const char *plan, const struct ww_jnode *list,
                        "sign another plan",
                        plan, ww_jsize(list), what, n);
     }
-    for (size_t i = 0; i < n && !rc; i++) {
-        rc = check_model(plan, ww_jat(list, i), paths[i], run, err);
+    for (const struct ww_jnode *at = ww_jfirst(list); at && !rc; at = ww_jnext(at)) {
+        rc = read_model(plan, at, &one, err);
     }
     return rc;
 }
@@ -234,10 +224,13 @@ static enum ww_err check_thresholds(const char *plan, const struct ww_jnode *nod
     return ww_jsize(node) == N_THRESHOLDS ? WW_OK : malformed(plan, "thresholds", err);
 }
 
-static enum ww_err check_predicate(const char *plan, const struct ww_jnode *node,
-                                   const struct ww_prereg_run *run, struct ww_error *err)
+/* All of it, before a model is opened. */
+static enum ww_err read_predicate(const char *plan, const struct ww_jnode *node,
+                                  const struct ww_prereg_run *run, struct ww_error *err)
 {
     const char *schema = NULL;
+    const char *date = NULL;
+    struct planned base;
     uint64_t seed = 0;
     enum ww_err rc = ww_jonly(node, plan_keys, sizeof(plan_keys) / sizeof(plan_keys[0]),
                               WW_E_JSON, "plan", err);
@@ -247,6 +240,9 @@ static enum ww_err check_predicate(const char *plan, const struct ww_jnode *node
         rc = WW_FAIL(err, WW_E_VERSION, "plan '%s' is of schema '%.60s', expected '%s'",
                      plan, schema ? schema : "", SCHEMA);
     }
+    if (!rc && !ww_jstr(ww_jget(node, "date"), &date)) {
+        rc = malformed(plan, "date", err);
+    }
     if (!rc && !ww_ju64(ww_jget(node, "seed"), &seed)) {
         rc = malformed(plan, "seed", err);
     }
@@ -254,19 +250,69 @@ static enum ww_err check_predicate(const char *plan, const struct ww_jnode *node
         rc = WW_FAIL(err, WW_E_DIFFERS, "plan '%s' has seed %llu, the run has %llu", plan,
                      (unsigned long long)seed, (unsigned long long)run->seed);
     }
-    if (!rc) {
-        rc = check_thresholds(plan, ww_jget(node, "thresholds"), err);
-    }
-    if (!rc) {
-        rc = check_model(plan, ww_jget(node, "base"), run->base, run, err);
-    }
-    if (!rc) {
-        rc = check_list(plan, ww_jget(node, "candidates"), "candidates", run->candidates,
-                        run->n_candidates, run, err);
-    }
+    rc = rc ? rc : check_thresholds(plan, ww_jget(node, "thresholds"), err);
+    rc = rc ? rc : read_model(plan, ww_jget(node, "base"), &base, err);
+    rc = rc ? rc
+            : read_list(plan, ww_jget(node, "candidates"), "candidates",
+                        run->n_candidates, err);
     return rc ? rc
-              : check_list(plan, ww_jget(node, "controls"), "controls", run->controls,
-                           run->n_controls, run, err);
+              : read_list(plan, ww_jget(node, "controls"), "controls", run->n_controls,
+                          err);
+}
+
+enum ww_err ww_prereg_read(const char *plan, const uint8_t *payload, size_t len,
+                           const struct ww_prereg_run *run, struct ww_json **json,
+                           const struct ww_jnode **predicate, struct ww_error *err)
+{
+    struct ww_statement_view view = {0};
+    enum ww_err rc = ww_json_parse(payload, len, &ww_json_limits_small, json, err);
+
+    if (!rc) {
+        rc = ww_statement_read(ww_json_root(*json), PREDICATE, &view, err);
+    }
+    if (!rc) {
+        rc = read_predicate(plan, view.predicate, run, err);
+    }
+    *predicate = view.predicate;
+    return rc;
+}
+
+static enum ww_err check_model(const char *plan, const struct ww_jnode *node,
+                               const char *path, const struct ww_prereg_run *run,
+                               struct ww_error *err)
+{
+    struct planned planned;
+    uint8_t root[WW_SHA256_BYTES];
+    char hex[WW_HEX_BYTES(WW_SHA256_BYTES)];
+    enum ww_err rc = read_model(plan, node, &planned, err);
+
+    if (!rc) {
+        rc = ww_prereg_digest(path, run->run, root, err);
+    }
+    if (!rc && memcmp(root, planned.root, WW_SHA256_BYTES) != 0) {
+        ww_hex(hex, planned.root, WW_SHA256_BYTES);
+        rc = WW_FAIL(err, WW_E_DIFFERS,
+                     "'%s' is not the model that plan '%s' has in this place, '%s' with "
+                     "tensors %.16s...; give what was planned, or sign another plan",
+                     path, plan, planned.name, hex);
+    }
+    return rc;
+}
+
+static enum ww_err check_models(const char *plan, const struct ww_jnode *node,
+                                const struct ww_prereg_run *run, struct ww_error *err)
+{
+    const struct ww_jnode *candidates = ww_jget(node, "candidates");
+    const struct ww_jnode *controls = ww_jget(node, "controls");
+    enum ww_err rc = check_model(plan, ww_jget(node, "base"), run->base, run, err);
+
+    for (size_t i = 0; i < run->n_candidates && !rc; i++) {
+        rc = check_model(plan, ww_jat(candidates, i), run->candidates[i], run, err);
+    }
+    for (size_t i = 0; i < run->n_controls && !rc; i++) {
+        rc = check_model(plan, ww_jat(controls, i), run->controls[i], run, err);
+    }
+    return rc;
 }
 
 /* The signature first: nothing inside is read before it holds. */
@@ -307,7 +353,7 @@ enum ww_err ww_prereg_check(const char *plan, const char *public_key,
 {
     struct ww_bundle bundle;
     struct ww_json *json = NULL;
-    struct ww_statement_view view;
+    const struct ww_jnode *predicate = NULL;
     enum ww_err rc = WW_OK;
 
     if (!public_key) {
@@ -318,13 +364,10 @@ enum ww_err ww_prereg_check(const char *plan, const char *public_key,
     if (rc) {
         return rc;
     }
-    rc = ww_json_parse(bundle.payload.data, bundle.payload.len, &ww_json_limits_small,
-                       &json, err);
+    rc = ww_prereg_read(plan, bundle.payload.data, bundle.payload.len, run, &json,
+                        &predicate, err);
     if (!rc) {
-        rc = ww_statement_read(ww_json_root(json), PREDICATE, &view, err);
-    }
-    if (!rc) {
-        rc = check_predicate(plan, view.predicate, run, err);
+        rc = check_models(plan, predicate, run, err);
     }
     ww_json_free(json);
     ww_bundle_release(&bundle);

@@ -4,6 +4,7 @@
 #define WW_LINEAGE_PREREG_H
 
 #include "crypto/hash.h"
+#include "json/json.h"
 #include "weightward/lineage.h"
 
 /** What a run was started with. */
@@ -22,6 +23,14 @@ struct ww_prereg_run {
 enum ww_err ww_prereg_check(const char *plan, const char *public_key,
                             const struct ww_prereg_run *run,
                             struct ww_error *err) WW_MUST_USE;
+
+/** What was signed, read before a model is opened: all members are there and well formed,
+ *  and seed and numbers of models are the run's. *json is the caller's in every case, and
+ *  has *predicate. plan is for texts. WW_E_JSON, WW_E_VERSION, WW_E_DIFFERS. */
+enum ww_err ww_prereg_read(const char *plan, const uint8_t *payload, size_t len,
+                           const struct ww_prereg_run *run, struct ww_json **json,
+                           const struct ww_jnode **predicate,
+                           struct ww_error *err) WW_MUST_USE;
 
 /** The root of a folder's tensor tree, which signatures and records of merges state too.
  */

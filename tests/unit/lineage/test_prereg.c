@@ -57,6 +57,10 @@ static void every_change_of_a_plan_is_refused(void **state)
     ww_buf_init(&text, 1 << 20);
     OK(ww_file_read(d.plan, &text, &err));
     refuses_changes(accepts, &d, text.data, text.len, 9);
+    /* Another number of models is told before one of them is read. */
+    const struct ww_prereg_run fewer = {.base = "/nowhere", .run = &options.run};
+    write_quickly(d.plan, text.data, text.len);
+    FAILS(ww_prereg_check(d.plan, d.key, &fewer, &err), WW_E_DIFFERS);
     ww_buf_release(&text);
     ww_signkey_free(key);
     ww_test_rmdir(d.dir);
