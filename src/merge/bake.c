@@ -243,6 +243,9 @@ enum ww_err ww_bake_weight_check(const struct ww_bake_from *from,
     if (change->expert.n > 0) {
         return ww_bake_expert_check(out, err);
     }
+    if (change->fused) {
+        return ww_bake_fused_check(out, err);
+    }
     if (change->part[WW_PART_B_BIAS]) {
         return check_bias(out, err);
     }
@@ -291,6 +294,9 @@ enum ww_err ww_bake_weight_open(struct ww_bake_weight *weight, struct ww_error *
     }
     if (weight->change->expert.n > 0) {
         return ww_bake_expert_open(weight, err);
+    }
+    if (weight->change->fused) {
+        return ww_bake_fused_open(weight, err);
     }
     rc = ww_adapter_read(weight->from->adapter, right_of(weight), &weight->right, err);
     if (!rc && weight->across) {

@@ -185,10 +185,40 @@ static enum ww_err find_targets(const struct ww_bake_from *from, bool tied,
         }
         rc = ww_bake_parameter(from, entry, group, &done, err);
         if (!rc && !done) {
+            rc = ww_bake_fuse(from, entry, group, &done, err);
+        }
+        if (!rc && !done) {
             rc = add_entry(from, entry, group, err);
         }
     }
     return rc;
+}
+
+static enum ww_err changed_twice(const struct ww_adapter *adapter,
+                                 const struct ww_adapter_entry *a,
+                                 const struct ww_adapter_entry *b, struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_ADAPTER_FILE,
+                   "tensors '%.120s' and '%.120s' of adapter '%s' change the same weight",
+                   b->tensor->name, a->tensor->name, adapter->path);
+}
+
+static enum ww_err join_rows(const struct ww_adapter *adapter,
+                             struct ww_bake_change *into,
+                             const struct ww_bake_change *one, struct ww_error *err)
+{
+    into->fused = into->fused ? into->fused : one->fused;
+    for (int m = 0; m < WW_BAKE_FUSED; m++) {
+        for (int p = 0; p <= WW_PART_B; p++) {
+            const struct ww_adapter_entry *a = into->pairs[m][p];
+            const struct ww_adapter_entry *b = one->pairs[m][p];
+            if (a && b) {
+                return changed_twice(adapter, a, b, err);
+            }
+            into->pairs[m][p] = b ? b : a;
+        }
+    }
+    return WW_OK;
 }
 
 /* A tied bias may come under both of its names, which is the same once more. */
@@ -207,14 +237,11 @@ static enum ww_err join(const struct ww_adapter *adapter, struct ww_bake_change 
             return rc;
         }
         if (a && b && !same) {
-            return WW_FAIL(
-                err, WW_E_ADAPTER_FILE,
-                "tensors '%.120s' and '%.120s' of adapter '%s' change the same weight",
-                b->tensor->name, a->tensor->name, adapter->path);
+            return changed_twice(adapter, a, b, err);
         }
         into->part[p] = b ? b : a;
     }
-    return WW_OK;
+    return join_rows(adapter, into, one, err);
 }
 
 /* A weight beside its own factors is what they are added to where it is called after the

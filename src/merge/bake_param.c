@@ -90,8 +90,8 @@ static uint32_t count_wraps(const struct ww_adapter *adapter, const char *module
     return most;
 }
 
-static enum ww_err find_one(const struct ww_model *base, const char *name,
-                            uint32_t *found, struct ww_error *err)
+enum ww_err ww_bake_stored(const struct ww_model *base, const char *name, uint32_t *found,
+                           struct ww_error *err)
 {
     const char *type = base->config ? base->config->root_model_type : NULL;
     bool twice = false;
@@ -119,7 +119,7 @@ static enum ww_err fits_form(const struct ww_model *base, const char *parameter,
     for (size_t i = 0; i < N_HALVES && *fits && form->stored[i] && !rc; i++) {
         const size_t keep = strlen(parameter) - strlen(form->parameter);
         char *name = ww_asprintf("%.*s%s", (int)keep, parameter, form->stored[i]);
-        rc = name ? find_one(base, name, &place->first[i], err)
+        rc = name ? ww_bake_stored(base, name, &place->first[i], err)
                   : WW_FAIL_MEMORY(err, "an adapter");
         *fits = !rc && place->first[i] != WW_NONE;
         ww_free(name);

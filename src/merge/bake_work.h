@@ -7,6 +7,9 @@
 #include "util/str.h"
 
 #define WW_BAKE_PARTS (WW_PART_FULL + 1)
+#define WW_BAKE_FUSED 3 /* modules whose rows one tensor holds, at most */
+
+struct ww_bake_fused; /* bake_fused.c */
 
 /** A weight that experts share factors for, or that is one expert's part of them. */
 struct ww_bake_expert {
@@ -22,6 +25,8 @@ struct ww_bake_change {
     uint32_t tensor;
     struct ww_bake_expert expert;
     const struct ww_adapter_entry *part[WW_BAKE_PARTS];
+    const struct ww_bake_fused *fused; /* rows of several modules; NULL: no */
+    const struct ww_adapter_entry *pairs[WW_BAKE_FUSED][WW_PART_B + 1]; /* with it */
 };
 
 struct ww_bake_from {
@@ -52,6 +57,14 @@ enum ww_err ww_bake_parameter(const struct ww_bake_from *from,
                               const struct ww_adapter_entry *entry,
                               struct ww_bake_group *group, bool *done,
                               struct ww_error *err) WW_MUST_USE;
+/** The same for a module that the base keeps as rows of a tensor of several. */
+enum ww_err ww_bake_fuse(const struct ww_bake_from *from,
+                         const struct ww_adapter_entry *entry,
+                         struct ww_bake_group *group, bool *done,
+                         struct ww_error *err) WW_MUST_USE;
+/** The base's tensor of this name, or of the one that its files have for it; WW_NONE. */
+enum ww_err ww_bake_stored(const struct ww_model *base, const char *name, uint32_t *found,
+                           struct ww_error *err) WW_MUST_USE;
 
 /** A change with what every row of it needs. */
 struct ww_bake_weight {
@@ -71,6 +84,7 @@ struct ww_bake_weight {
     double *magnitude;            /* by output, or NULL */
     bool across;                  /* outputs run over the columns */
     double *factors;              /* by column, or NULL */
+    uint64_t fused_rows[WW_BAKE_FUSED]; /* of each module */
 };
 
 /** Do the parts fit the weight? Reads no tensor. */
@@ -87,6 +101,11 @@ enum ww_err ww_bake_expert_check(struct ww_bake_weight *weight,
                                  struct ww_error *err) WW_MUST_USE;
 enum ww_err ww_bake_expert_open(struct ww_bake_weight *weight,
                                 struct ww_error *err) WW_MUST_USE;
+/** The same two for factors of rows. */
+enum ww_err ww_bake_fused_check(struct ww_bake_weight *weight,
+                                struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_bake_fused_open(struct ww_bake_weight *weight,
+                               struct ww_error *err) WW_MUST_USE;
 /** Heap that an open one holds. */
 uint64_t ww_bake_weight_bytes(const struct ww_bake_weight *weight);
 

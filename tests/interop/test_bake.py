@@ -4,7 +4,7 @@
 
     test_bake.py BUILD [CASE...]
 
-Cases of test_adapter.py, and stacked experts (target_parameters). Weights that peft changes are the weights that bake_probe writes,
+Cases of test_adapter.py, stacked experts (target_parameters) and rows of fused projections. Weights that peft changes are the weights that bake_probe writes,
 and agree to one float32 rounding of peft's float64 result.
 """
 import json
@@ -32,6 +32,15 @@ EXPERTS = [
     ("experts-granite", "granitemoe", dict(target_modules=[], target_parameters=STACKS)),
     ("experts-gpt-oss", "gpt_oss", dict(target_modules=[], target_parameters=STACKS,
                                         use_rslora=True)),
+]
+# Modules in memory that files keep as rows of one tensor; all of them and some.
+FUSED = [
+    ("fused-nomic", "nomic_bert", dict(target_modules=["q_proj", "v_proj", "down_proj"],
+                                       rank_pattern={"v_proj": 2}, alpha_pattern={"v_proj": 7})),
+    ("fused-jina", "jina_embeddings_v3", dict(target_modules=ATTENTION)),
+    ("fused-gte", "gte", dict(target_modules=["k_proj", "o_proj", "gate_proj", "down_proj"])),
+    ("fused-dinov2", "dinov2-swiglu", dict(target_modules=["up_proj", "down_proj"])),
+    ("fused-sarvam", "sarvam_moe", dict(target_modules=["q_proj", "k_proj"])),
 ]
 
 
@@ -123,7 +132,7 @@ def main(build, names):
     if not names or "refusals" in names:
         with tempfile.TemporaryDirectory() as out:
             failed += not check_refusals(build, out)
-    for name, family, settings in CASES + EXPERTS:
+    for name, family, settings in CASES + EXPERTS + FUSED:
         if not names or name in names:
             with tempfile.TemporaryDirectory() as out:
                 failed += not check(build, name, family, settings, out)
