@@ -11,6 +11,10 @@
 
 #include "la/fixmath.h"
 
+/* Sine of the angle, or length of a sum of directions, below which rounding decides the
+ * direction: of models that are stored in 32 bits, and of these inner products. */
+#define OPPOSITE 1e-6
+
 static double gram_at(const struct ww_gram *g, uint32_t i, uint32_t j)
 {
     uint32_t a = i < j ? i : j;
@@ -63,7 +67,7 @@ void ww_coef_nuslerp(const struct ww_gram *g, double t, double *c)
     a = a > 1e-7 ? a : 1e-7;
     b = b > 1e-7 ? b : 1e-7;
     double d = clamp(gram_at(g, 0, 1) / (a * b));
-    if (1 - d * d <= 1e-16) {
+    if (1 - d * d <= OPPOSITE * OPPOSITE) {
         line(t, c);
         return;
     }
@@ -96,14 +100,16 @@ bool ww_coef_multislerp(const struct ww_gram *g, const double *w, double eps, do
 {
     double v[WW_GRAM_MAX];
     double length = 0;
+    double all = 0; /* of the sum where nothing cancels */
 
     for (uint32_t i = 0; i < g->n; i++) {
         v[i] = w[i] / (norm(g, i) + eps);
         length += w[i] * norm(g, i);
+        all += fabs(v[i]) * norm(g, i);
     }
     double q = form(g, v, v);
     q = q > 0 ? sqrt(q) : 0;
-    if (q < eps) {
+    if (q < eps || q < OPPOSITE * all) {
         for (uint32_t i = 0; i < g->n; i++) {
             c[i] = w[i];
         }

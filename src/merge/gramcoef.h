@@ -14,7 +14,9 @@ struct ww_gram {
     uint32_t n;
 };
 
-/** All write g->n coefficients. */
+/** All write g->n coefficients. Directions that cancel to a millionth, where what is left
+ *  is rounding, count as opposite: nuslerp takes the line between the models then, and
+ *  multislerp of two their weighted mean, as mergekit does where they cancel exactly. */
 void ww_coef_slerp(const struct ww_gram *g, double t, double *c);
 void ww_coef_nuslerp(const struct ww_gram *g, double t, double *c);
 /** False when the weighted directions cancel and there are more than two; of vectors that
