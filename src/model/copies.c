@@ -29,6 +29,7 @@ struct kind_row {
     enum ww_err code;    /* what a lock refuses the file with */
     enum ww_err alone;   /* what a folder with nothing else is refused with */
     const char *beside;  /* finding, with the path as %s */
+    const char *below;   /* the same in a subfolder; NULL: as beside */
     const char *instead; /* error, with the path as %s */
 };
 
@@ -37,17 +38,21 @@ static const struct kind_row kinds[KIND_COUNT] = {
         {WW_OK, WW_OK,
          "pickle file '%s' can run code when it is loaded; remove it if it is "
          "not needed",
-         NULL},
+         NULL, NULL},
     [KIND_ADAPTER] =
         {WW_E_ADAPTER, WW_E_ADAPTER,
          "adapter '%s' beside the weights fits the unlocked model only; move "
          "it to a folder of its own",
+         NULL,
          "adapter '%s' without its base model; give the folder of the base, "
          "or merge the adapter into it first"},
     [KIND_PICKLE] =
         {WW_E_DUPLICATE, WW_E_PICKLE,
          "pickle file '%s' is a second copy of the weights, and one that can "
          "run code when it is loaded; remove it",
+         "pickle file '%s' may be a second copy of the weights or, where modules.json "
+         "names its folder, a part of the model, and it can run code when it is loaded; "
+         "remove it, or convert it to safetensors",
          "weights are a pickle file, '%s', which runs code when it is loaded; "
          "convert them to safetensors: load the model with transformers and "
          "save_pretrained(..., safe_serialization=True), or use the hub's "
@@ -56,11 +61,13 @@ static const struct kind_row kinds[KIND_COUNT] = {
         {WW_E_DUPLICATE, WW_E_GGUF,
          "GGUF file '%s' is a second copy of the weights; remove it and convert "
          "again afterwards",
+         NULL,
          "weights are a GGUF file, '%s'; use the safetensors model that it was "
          "converted from, and convert again afterwards"},
     [KIND_OTHER] = {WW_E_DUPLICATE, WW_E_UNSUPPORTED,
                     "file '%s' is a second copy of the weights in another format; remove "
                     "it and export again afterwards",
+                    NULL,
                     "weights are in a format that is not read, '%s'; use the safetensors "
                     "form of the model"},
 };
@@ -175,7 +182,11 @@ static enum twin twin_of(const struct ww_entry *entry, const struct ww_model *mo
 static enum ww_err add_kind(struct ww_findings *findings, enum kind kind,
                             const char *path, struct ww_error *err)
 {
-    return ww_findings_add(findings, kinds[kind].code, err, kinds[kind].beside, path);
+    const struct kind_row *row = &kinds[kind];
+    const bool below = row->below && strchr(path, '/');
+
+    return ww_findings_add(findings, row->code, err, below ? row->below : row->beside,
+                           path);
 }
 
 static enum ww_err add_twin(struct ww_findings *findings, enum twin twin,

@@ -128,6 +128,9 @@ open('model/model.safetensors', 'wb').write(struct.pack('<Q', len(h)) + h)"
     # still a fine folder to look at
     "$WW" inspect model --json >answer
     jq -e '.lockable == false and (.findings | length) >= 1' answer
+    mkdir model/2_Dense
+    mv model/pytorch_model.bin model/2_Dense/
+    lock_refused 3 "modules.json names its folder, a part of the model"
 }
 
 @test "no folder, an empty folder, a file" {
