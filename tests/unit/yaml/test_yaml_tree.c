@@ -9,29 +9,16 @@ static void plain_scalars_have_the_types_of_the_safe_loader(void **state)
         const char *text;
         enum ww_ytype type;
     } cases[] = {
-        {"~", WW_Y_NULL},
-        {"", WW_Y_NULL},
-        {"yes", WW_Y_BOOL},
-        {"Off", WW_Y_BOOL},
-        {"12", WW_Y_INT},
-        {"-3", WW_Y_INT},
-        {"0.5", WW_Y_FLOAT},
-        {".5", WW_Y_FLOAT},
-        {"1.", WW_Y_FLOAT},
-        {"1.0e-5", WW_Y_FLOAT},
-        {"1e-5", WW_Y_STRING},
-        {"1.0e5", WW_Y_STRING},
-        {"'0.5'", WW_Y_STRING},
-        {"007", WW_Y_STRING},
-        {"!!str 5", WW_Y_STRING},
-        {"!!float 5", WW_Y_FLOAT},
-        {"y", WW_Y_STRING},
-        {"1:30", WW_Y_STRING},
-        {"./a", WW_Y_STRING},
-        {"[]", WW_Y_LIST},
-        {"{}", WW_Y_MAP},
-        {".inf", WW_Y_STRING},
-        {"2001-01-01", WW_Y_STRING},
+        {"~", WW_Y_NULL},         {"", WW_Y_NULL},           {"yes", WW_Y_BOOL},
+        {"Off", WW_Y_BOOL},       {"12", WW_Y_INT},          {"-3", WW_Y_INT},
+        {"0.5", WW_Y_FLOAT},      {".5", WW_Y_FLOAT},        {"1.", WW_Y_FLOAT},
+        {"1.0e-5", WW_Y_FLOAT},   {"1e-5", WW_Y_STRING},     {"1.0e5", WW_Y_STRING},
+        {"'0.5'", WW_Y_STRING},   {"007", WW_Y_STRING},      {"0x10", WW_Y_STRING},
+        {"0o17", WW_Y_STRING},    {"0b11", WW_Y_STRING},     {"1_000", WW_Y_STRING},
+        {"1e3", WW_Y_STRING},     {"+1", WW_Y_INT},          {"on", WW_Y_BOOL},
+        {"!!str 5", WW_Y_STRING}, {"!!float 5", WW_Y_FLOAT}, {"y", WW_Y_STRING},
+        {"1:30", WW_Y_STRING},    {"./a", WW_Y_STRING},      {"[]", WW_Y_LIST},
+        {"{}", WW_Y_MAP},         {".inf", WW_Y_STRING},     {"2001-01-01", WW_Y_STRING},
     };
     (void)state;
     for (size_t i = 0; i < WW_LEN(cases); i++) {
@@ -49,7 +36,7 @@ static void plain_scalars_have_the_types_of_the_safe_loader(void **state)
 static void typed_reads_do_not_convert(void **state)
 {
     struct ww_yaml *yaml = parse("s: '1e-5'\nt: abc\nb: true\ni: 3\nf: 0.1\nn: null\n"
-                                 "o: -010\nd: 010.5\n");
+                                 "o: -010\nd: 010.5\nx: 0x10\nk: 1_000\n");
     const struct ww_ynode *root = ww_yaml_root(yaml, 0);
     const char *s = NULL;
     bool b = false;
@@ -61,6 +48,8 @@ static void typed_reads_do_not_convert(void **state)
     assert_false(ww_ynumber(ww_yget(root, "t"), &d));
     assert_false(ww_ynumber(ww_yget(root, "b"), &d));
     assert_false(ww_ynumber(ww_yget(root, "o"), &d)); /* 8 to PyYAML */
+    assert_false(ww_ynumber(ww_yget(root, "x"), &d)); /* 16 */
+    assert_false(ww_ynumber(ww_yget(root, "k"), &d)); /* 1000 */
     assert_true(ww_ynumber(ww_yget(root, "d"), &d) && d == 10.5);
     assert_true(ww_ybool(ww_yget(root, "b"), &b) && b);
     assert_false(ww_ybool(ww_yget(root, "i"), &b));
