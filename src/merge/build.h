@@ -256,6 +256,9 @@ enum ww_err ww_build_note(struct ww_build *build, enum ww_build_about about,
                           struct ww_error *err) WW_MUST_USE;
 enum ww_err ww_build_tell(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
 
+/** One more input of the plan, behind those of the models. */
+enum ww_err ww_build_add_input(struct ww_build *build, const struct ww_merge_input *input,
+                               uint32_t *index, struct ww_error *err) WW_MUST_USE;
 /** The plan closes fd; closed at once when memory is out. */
 enum ww_err ww_build_own_fd(struct ww_build *build, int fd,
                             struct ww_error *err) WW_MUST_USE;
@@ -291,6 +294,11 @@ enum ww_err ww_build_sides(struct ww_build *build, struct ww_error *err) WW_MUST
 /** Append a small file to the plan; bytes belong to the pool. */
 enum ww_err ww_build_add_file(struct ww_build *build, const char *name, const void *bytes,
                               size_t len, struct ww_error *err) WW_MUST_USE;
+/** Append a file that is an input, whose digest is sha256, as it lies there. */
+enum ww_err ww_build_add_copy(struct ww_build *build, const char *name,
+                              const struct ww_merge_input *input,
+                              const uint8_t sha256[WW_SHA256_BYTES],
+                              struct ww_error *err) WW_MUST_USE;
 
 /** The whole: a plan of one recipe of a file. warnings: NULL where nobody hears them;
  *  nothing is looked for then that only warns. */

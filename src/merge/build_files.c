@@ -171,29 +171,54 @@ static enum ww_err write_index(struct ww_build *build, struct ww_error *err)
     return rc;
 }
 
-enum ww_err ww_build_add_file(struct ww_build *build, const char *name, const void *bytes,
-                              size_t len, struct ww_error *err)
+/* One more file of the plan, without tensors. */
+static struct ww_merge_file *append(struct ww_build *build, const char *name)
 {
     struct ww_merge_plan *plan = build->plan;
     struct ww_merge_file *files =
         ww_pool_calloc(build->pool, (size_t)plan->n_files + 1, sizeof(*files));
-    uint8_t *copy = ww_pool_calloc(build->pool, len, 1);
     char *own = ww_pool_keep(build->pool, ww_strdup(name));
 
-    if (!files || !copy || !own) {
+    if (!files || !own) {
+        return NULL;
+    }
+    memcpy(files, plan->files, plan->n_files * sizeof(*files));
+    files[plan->n_files] = (struct ww_merge_file){
+        .name = own, .header = (const uint8_t *)"", .first_tensor = plan->n_tensors};
+    plan->files = files;
+    return &files[plan->n_files++];
+}
+
+enum ww_err ww_build_add_file(struct ww_build *build, const char *name, const void *bytes,
+                              size_t len, struct ww_error *err)
+{
+    struct ww_merge_file *file = append(build, name);
+    uint8_t *copy = ww_pool_calloc(build->pool, len, 1);
+
+    if (!file || !copy) {
         return ww_build_no_memory(err);
     }
     if (len > 0) {
         memcpy(copy, bytes, len);
     }
-    memcpy(files, plan->files, plan->n_files * sizeof(*files));
-    files[plan->n_files] = (struct ww_merge_file){.name = own,
-                                                  .header = copy,
-                                                  .header_bytes = len,
-                                                  .first_tensor = plan->n_tensors};
-    plan->files = files;
-    plan->n_files++;
+    file->header = copy;
+    file->header_bytes = len;
     return WW_OK;
+}
+
+enum ww_err ww_build_add_copy(struct ww_build *build, const char *name,
+                              const struct ww_merge_input *input,
+                              const uint8_t sha256[WW_SHA256_BYTES], struct ww_error *err)
+{
+    uint8_t *own = ww_pool_calloc(build->pool, 1, WW_SHA256_BYTES);
+    struct ww_merge_file *file = append(build, name);
+
+    if (!file || !own) {
+        return ww_build_no_memory(err);
+    }
+    memcpy(own, sha256, WW_SHA256_BYTES);
+    file->copied_sha256 = own;
+    return ww_build_add_input(build, input, &file->copied, err);
 }
 
 static enum ww_err take_tensors(struct ww_build *build, struct ww_error *err)

@@ -6,10 +6,13 @@
  * one model's projection behind all models' mean.
  */
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "json/json.h"
 #include "merge/build.h"
 #include "sign/statement.h"
+#include "stream/stream.h"
 #include "util/fail.h"
 #include "util/fs.h"
 
@@ -29,27 +32,49 @@ static bool is_weights(const char *path)
     return !known;
 }
 
+/* Open and digested; fd is the caller's where there is no error. */
+static enum ww_err open_file(const struct ww_model *model, const char *path,
+                             struct ww_hash_job *out, struct ww_error *err)
+{
+    struct stat st;
+    enum ww_err rc =
+        ww_file_open_at(model->dirfd, path, WW_LINKS_HUB, &out->fd, &st, err);
+
+    if (rc) {
+        return rc;
+    }
+    out->name = path;
+    out->size_bytes = (uint64_t)st.st_size;
+    rc = ww_hash_files(out, 1, "sha256", "modules", NULL, err);
+    if (rc) {
+        close(out->fd);
+    }
+    return rc;
+}
+
 /* Has a model this file with these bytes? */
 static enum ww_err compare(const struct ww_model *model, const char *path,
-                           const struct ww_buf *own, bool *same, struct ww_error *err)
+                           const struct ww_hash_job *own, bool *same,
+                           struct ww_error *err)
 {
-    struct ww_buf other;
+    struct ww_hash_job other = {0};
     enum ww_err rc = WW_OK;
 
     *same = false;
     if (!ww_build_has_side(model, path)) {
         return WW_OK;
     }
-    ww_buf_init(&other, WW_BUILD_MAX_SIDE);
-    rc = ww_file_read_at(model->dirfd, path, WW_LINKS_HUB, &other, err);
-    *same = !rc && other.len == own->len && memcmp(other.data, own->data, own->len) == 0;
-    ww_buf_release(&other);
+    rc = open_file(model, path, &other, err);
+    if (!rc) {
+        *same = memcmp(other.digest, own->digest, WW_SHA256_BYTES) == 0;
+        close(other.fd);
+    }
     return rc;
 }
 
 /* Weights of a module, which all models must have alike. */
 static enum ww_err check_weights(struct ww_build *build, const struct ww_model *from,
-                                 const char *path, const struct ww_buf *own,
+                                 const char *path, const struct ww_hash_job *own,
                                  struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
@@ -78,17 +103,32 @@ static enum ww_err check_weights(struct ww_build *build, const struct ww_model *
     return rc;
 }
 
-static enum ww_err take_file(struct ww_build *build, const struct ww_model *from,
-                             const char *path, struct ww_error *err)
+static enum ww_err take_weights(struct ww_build *build, const struct ww_model *from,
+                                const char *path, struct ww_error *err)
+{
+    struct ww_hash_job own = {0};
+    char *name = ww_pool_keep(build->pool, ww_path_join(from->path, path));
+    enum ww_err rc = name ? open_file(from, path, &own, err) : ww_build_no_memory(err);
+
+    if (!rc) {
+        rc = ww_build_own_fd(build, own.fd, err);
+    }
+    if (!rc) {
+        rc = check_weights(build, from, path, &own, err);
+    }
+    const struct ww_merge_input input = {
+        .name = name, .fd = own.fd, .size_bytes = own.size_bytes, .want_sha256 = true};
+    return rc ? rc : ww_build_add_copy(build, path, &input, own.digest, err);
+}
+
+static enum ww_err take_settings(struct ww_build *build, const struct ww_model *from,
+                                 const char *path, struct ww_error *err)
 {
     struct ww_buf own;
     enum ww_err rc = WW_OK;
 
     ww_buf_init(&own, WW_BUILD_MAX_SIDE);
     rc = ww_file_read_at(from->dirfd, path, WW_LINKS_HUB, &own, err);
-    if (!rc && is_weights(path)) {
-        rc = check_weights(build, from, path, &own, err);
-    }
     if (!rc) {
         rc = ww_build_add_file(build, path, own.data, own.len, err);
     }
@@ -124,7 +164,8 @@ static enum ww_err take_folder(struct ww_build *build, const struct ww_model *fr
         const char *path = from->side[i].path;
         if (strncmp(path, folder, len) == 0 && path[len] == '/' &&
             !ww_is_evidence(path) && !ww_oms_leaves_out(path) && !is_there(build, path)) {
-            rc = take_file(build, from, path, err);
+            rc =
+                (is_weights(path) ? take_weights : take_settings)(build, from, path, err);
         }
     }
     return rc;

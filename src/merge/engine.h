@@ -30,7 +30,8 @@ struct ww_merge_engine {
     const struct ww_reader **readers;
     const struct ww_input_tree **trees;
     struct ww_piece *all_pieces;
-    struct ww_tensor *tensors; /* of the output, for the tree */
+    struct ww_piece_source *copies; /* [n_files] */
+    struct ww_tensor *tensors;      /* of the output, for the tree */
     uint32_t *order;
     uint32_t *rank;
 };

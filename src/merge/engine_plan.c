@@ -8,6 +8,7 @@
 
 #include "merge/earlier.h"
 #include "merge/engine.h"
+#include "stream/pieces.h"
 #include "stream/tree.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -105,6 +106,11 @@ static enum ww_err plan_file(struct ww_merge_engine *e, uint32_t f, struct ww_pi
         .tree_index = WW_NONE,
     };
     output->size_bytes = file->header_bytes;
+    if (file->copied_sha256) {
+        e->copies[f] = (struct ww_piece_source){file->copied, 0};
+        output->size_bytes = e->plan->inputs[file->copied].size_bytes;
+        next[0] = ww_piece_copy(output->size_bytes, &e->copies[f]);
+    }
     for (uint32_t i = 0; i < file->n_tensors; i++) {
         enum ww_err rc = plan_piece(e, file->first_tensor + i, &next[1 + i], err);
         if (rc) {
@@ -198,7 +204,8 @@ enum ww_err ww_merge_engine_plan(struct ww_merge_engine *e, struct ww_error *err
     e->stream.outputs = ww_calloc(plan->n_files, sizeof(*e->stream.outputs));
     e->pieces = ww_calloc(plan->n_tensors, sizeof(*e->pieces));
     e->all_pieces = next = ww_calloc(n_pieces, sizeof(*e->all_pieces));
-    if (!e->stream.outputs || !e->pieces || !e->all_pieces) {
+    e->copies = ww_calloc(plan->n_files, sizeof(*e->copies));
+    if (!e->stream.outputs || !e->pieces || !e->all_pieces || !e->copies) {
         return WW_FAIL_MEMORY(err, "a merge plan");
     }
     for (uint32_t t = 0; t < plan->n_tensors; t++) {
@@ -221,6 +228,7 @@ void ww_merge_engine_release(struct ww_merge_engine *e)
     }
     ww_free(e->pieces);
     ww_free(e->all_pieces);
+    ww_free(e->copies);
     ww_free(e->stream.inputs);
     ww_free(e->opened);
     ww_free(e->readers);

@@ -5,6 +5,7 @@
  * byte is written.
  */
 #include <inttypes.h>
+#include <string.h>
 
 #include "merge/engine.h"
 #include "model/orientation.h"
@@ -221,6 +222,7 @@ enum ww_err ww_merge_check(const struct ww_merge_plan *plan, struct ww_error *er
                            file->name, file->first_tensor, next);
         }
         next += file->n_tensors;
+        WW_INVARIANT(!file->copied_sha256 || file->copied < plan->n_inputs);
     }
     if (next != plan->n_tensors) {
         return WW_FAIL(err, WW_E_USAGE,
@@ -234,4 +236,19 @@ enum ww_err ww_merge_check(const struct ww_merge_plan *plan, struct ww_error *er
         }
     }
     return rc;
+}
+
+enum ww_err ww_merge_check_copied(const struct ww_merge_plan *plan,
+                                  const uint8_t (*input_sha256)[WW_SHA256_BYTES],
+                                  struct ww_error *err)
+{
+    for (uint32_t f = 0; f < plan->n_files; f++) {
+        const struct ww_merge_file *file = &plan->files[f];
+        if (file->copied_sha256 && memcmp(file->copied_sha256, input_sha256[file->copied],
+                                          WW_SHA256_BYTES) != 0) {
+            return WW_FAIL(err, WW_E_CHANGED, "'%s' changed while it was merged",
+                           plan->inputs[file->copied].name);
+        }
+    }
+    return WW_OK;
 }

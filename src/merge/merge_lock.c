@@ -19,9 +19,11 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "util/num.h"
 #include "weightward/evidence.h"
 
 #define OPEN_DIR "open"
+#define COPY_BLOCK ((size_t)64 << 10)
 
 struct ww_merge_locking {
     struct ww_work *work;
@@ -77,8 +79,28 @@ static enum ww_err make_parent(int dirfd, const char *path, struct ww_error *err
     return rc;
 }
 
+/* A file that goes along as it is. */
+static enum ww_err copy_file(const struct ww_merge_locking *l,
+                             const struct ww_merge_file *file, int fd,
+                             struct ww_error *err)
+{
+    const struct ww_merge_plan *plan = &l->work->plan;
+    const uint64_t n = plan->inputs[file->copied].size_bytes;
+    uint8_t block[COPY_BLOCK];
+    enum ww_err rc = WW_OK;
+
+    for (uint64_t at = 0; at < n && !rc; at += sizeof(block)) {
+        const size_t len = (size_t)ww_min_u64(sizeof(block), n - at);
+        rc = ww_merge_input_read(plan, file->copied, block, len, at, err);
+        if (!rc) {
+            rc = ww_pwrite_full(fd, block, len, at, file->name, err);
+        }
+    }
+    return rc;
+}
+
 /* A weight file of the full size, of which only the header is there; a file beside the
- * weights is all header. */
+ * weights is all header, or copied. */
 static enum ww_err hollow_file(const struct ww_merge_locking *l,
                                const struct ww_merge_file *file, struct ww_error *err)
 {
@@ -104,6 +126,9 @@ static enum ww_err hollow_file(const struct ww_merge_locking *l,
     fd = openat(l->dirfd, file->name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 || ftruncate(fd, (off_t)size) != 0) {
         rc = WW_FAIL(err, WW_E_IO, "cannot make '%s/%s'", l->path, file->name);
+    }
+    if (!rc && file->copied_sha256) {
+        rc = copy_file(l, file, fd, err);
     }
     if (fd >= 0) {
         close(fd);
@@ -281,9 +306,17 @@ static enum ww_err take_result(struct ww_merge_locking *l,
         return WW_FAIL_MEMORY(err, "a locked merge");
     }
     memcpy(r->input_sha256, input_sha256, plan->n_inputs * (size_t)WW_SHA256_BYTES);
+    enum ww_err rc = ww_merge_check_copied(plan, input_sha256, err);
+    if (rc) {
+        return rc;
+    }
     for (uint32_t f = 0; f < plan->n_files; f++) {
         const struct ww_merge_file *file = &plan->files[f];
-        ww_sha256_of(file->header, file->header_bytes, r->output_sha256[f]);
+        if (file->copied_sha256) {
+            memcpy(r->output_sha256[f], file->copied_sha256, WW_SHA256_BYTES);
+        } else {
+            ww_sha256_of(file->header, file->header_bytes, r->output_sha256[f]);
+        }
         for (uint32_t i = 0; i < l->model->n_files; i++) {
             if (strcmp(l->model->files[i].name, file->name) == 0) {
                 memcpy(r->output_sha256[f], model_sha256[i], WW_SHA256_BYTES);

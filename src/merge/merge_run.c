@@ -167,7 +167,8 @@ static enum ww_err give(struct ww_merge_engine *e, struct ww_stream_result *from
     ww_whole_state(&e->wholes, to->state);
     from->output_sha256 = NULL;
     from->input_sha256 = NULL;
-    return WW_OK;
+    return ww_merge_check_copied(
+        plan, (const uint8_t(*)[WW_SHA256_BYTES])to->input_sha256, err);
 }
 
 void ww_merge_result_release(struct ww_merge_result *result)

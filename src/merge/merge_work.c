@@ -17,10 +17,12 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "util/num.h"
 #include "util/work_folder.h"
 
 #define PLAN_LABEL "weightward.merge-plan/1"
 #define MAX_RECIPE_BYTES ((size_t)1 << 20)
+#define COPY_BLOCK ((size_t)64 << 10)
 
 enum ww_err ww_work_open(struct ww_work *work, const struct ww_recipe_text *text,
                          const struct ww_merge_options *options,
@@ -270,6 +272,26 @@ enum ww_err ww_work_plan(struct ww_work *work, uint32_t recipe, struct ww_merge_
     return rc;
 }
 
+/* What a file has beside tensors: a header, or all of it. */
+static enum ww_err hash_file(const struct ww_merge_plan *plan,
+                             const struct ww_merge_file *file, struct ww_sha256 *h,
+                             struct ww_error *err)
+{
+    const uint64_t n =
+        file->copied_sha256 ? plan->inputs[file->copied].size_bytes : file->header_bytes;
+    uint8_t block[COPY_BLOCK];
+    enum ww_err rc = WW_OK;
+
+    ww_sha256_u64le(h, n);
+    ww_sha256_update(h, file->header, file->header_bytes);
+    for (uint64_t at = 0; file->copied_sha256 && at < n && !rc; at += sizeof(block)) {
+        const size_t len = (size_t)ww_min_u64(sizeof(block), n - at);
+        rc = ww_merge_input_read(plan, file->copied, block, len, at, err);
+        ww_sha256_update(h, block, rc ? 0 : len);
+    }
+    return rc;
+}
+
 enum ww_err ww_merge_plan_digest(const struct ww_merge_plan *plan,
                                  uint8_t out[WW_SHA256_BYTES], struct ww_error *err)
 {
@@ -281,11 +303,10 @@ enum ww_err ww_merge_plan_digest(const struct ww_merge_plan *plan,
     }
     ww_sha256_update(h, PLAN_LABEL, sizeof(PLAN_LABEL));
     ww_sha256_u64le(h, plan->n_files);
-    for (uint32_t f = 0; f < plan->n_files; f++) {
+    for (uint32_t f = 0; f < plan->n_files && !rc; f++) {
         const struct ww_merge_file *file = &plan->files[f];
         ww_sha256_update(h, file->name, strlen(file->name) + 1);
-        ww_sha256_u64le(h, file->header_bytes);
-        ww_sha256_update(h, file->header, file->header_bytes);
+        rc = hash_file(plan, file, h, err);
         ww_sha256_u64le(h, file->n_tensors);
     }
     for (uint32_t t = 0; t < plan->n_tensors && !rc; t++) {

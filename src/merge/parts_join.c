@@ -9,6 +9,7 @@
 
 #include "merge/merge_folder.h"
 #include "merge/parts_int.h"
+#include "stream/pieces.h"
 #include "stream/tree.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -75,7 +76,7 @@ static enum ww_err allocate(struct join *j, struct ww_error *err)
     j->stream.outputs = ww_calloc(plan->n_files, sizeof(*j->stream.outputs));
     j->stream.tree = ww_calloc(plan->n_tensors, sizeof(*j->stream.tree));
     j->pieces = ww_calloc(n_pieces, sizeof(*j->pieces));
-    j->sources = ww_calloc(plan->n_tensors, sizeof(*j->sources));
+    j->sources = ww_calloc((size_t)plan->n_tensors + plan->n_files, sizeof(*j->sources));
     j->tensors = ww_calloc(plan->n_tensors, sizeof(*j->tensors));
     if (!j->records || !j->paths || !j->sizes || !j->place || !j->stream.inputs ||
         !j->stream.outputs || !j->stream.tree || !j->pieces || !j->sources ||
@@ -193,6 +194,12 @@ static void plan_outputs(struct join *j)
                                     .n_bytes = file->header_bytes,
                                     .bytes = file->header,
                                     .tree_index = WW_NONE};
+        if (file->copied_sha256) {
+            struct ww_piece_source *from = &j->sources[plan->n_tensors + f];
+            *from = (struct ww_piece_source){j->place[file->copied], 0};
+            output->size_bytes = plan->inputs[file->copied].size_bytes;
+            next[-1] = ww_piece_copy(output->size_bytes, from);
+        }
         for (uint32_t i = 0; i < file->n_tensors; i++) {
             const uint32_t t = file->first_tensor + i;
             *next++ = (struct ww_piece){.kind = WW_PIECE_COPY,
@@ -223,7 +230,6 @@ static enum ww_err make_plan(struct join *j, const char *out_path, struct ww_err
     if (rc) {
         return rc;
     }
-    plan_outputs(j);
     j->stream.title = "join";
     j->stream.n_inputs = j->n;
     for (uint32_t i = 0; i < plan->n_inputs; i++) {
@@ -234,6 +240,7 @@ static enum ww_err make_plan(struct join *j, const char *out_path, struct ww_err
                 (struct ww_input){in->name, in->fd, in->size_bytes, true};
         }
     }
+    plan_outputs(j);
     j->stream.n_outputs = plan->n_files;
     return WW_OK;
 }
@@ -285,7 +292,8 @@ static enum ww_err give(const struct join *j, struct ww_stream_result *from,
     to->output_sha256 = from->output_sha256;
     from->output_sha256 = NULL;
     to->run = from->report;
-    return WW_OK;
+    return ww_merge_check_copied(
+        plan, (const uint8_t(*)[WW_SHA256_BYTES])to->input_sha256, err);
 }
 
 enum ww_err ww_merge_join(const struct ww_work *work, const char *out_path, uint32_t n,

@@ -68,6 +68,9 @@ struct ww_merge_file {
     uint64_t header_bytes;
     uint32_t first_tensor; /* into ww_merge_plan.tensors */
     uint32_t n_tensors;
+    const uint8_t *copied_sha256; /* NULL, or the file is an input as it lies there, which
+                                     had this digest when the plan was made */
+    uint32_t copied;              /* with it: into ww_merge_plan.inputs */
 };
 
 struct ww_changes;
@@ -149,6 +152,11 @@ enum ww_err ww_merge_run(const struct ww_merge_plan *plan,
  *  ww_merge_run begins with it. */
 enum ww_err ww_merge_check(const struct ww_merge_plan *plan,
                            struct ww_error *err) WW_MUST_USE;
+/** After a run: were inputs that are copied what they were when the plan was made?
+ *  WW_E_CHANGED. */
+enum ww_err ww_merge_check_copied(const struct ww_merge_plan *plan,
+                                  const uint8_t (*input_sha256)[32],
+                                  struct ww_error *err) WW_MUST_USE;
 void ww_merge_result_release(struct ww_merge_result *result);
 
 #endif

@@ -65,6 +65,23 @@ enum ww_err ww_build_own_fd(struct ww_build *build, int fd, struct ww_error *err
     return WW_OK;
 }
 
+enum ww_err ww_build_add_input(struct ww_build *build, const struct ww_merge_input *input,
+                               uint32_t *index, struct ww_error *err)
+{
+    struct ww_merge_plan *plan = build->plan;
+    struct ww_merge_input *inputs =
+        ww_pool_calloc(build->pool, (size_t)plan->n_inputs + 1, sizeof(*inputs));
+
+    if (!inputs) {
+        return ww_build_no_memory(err);
+    }
+    memcpy(inputs, plan->inputs, plan->n_inputs * sizeof(*inputs));
+    inputs[plan->n_inputs] = *input;
+    plan->inputs = inputs;
+    *index = plan->n_inputs++;
+    return WW_OK;
+}
+
 static enum ww_err check_peer(const struct ww_recipe *recipe,
                               const struct ww_merge_options *options,
                               struct ww_error *err)

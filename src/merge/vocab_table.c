@@ -228,20 +228,17 @@ static enum ww_err write_table(struct table *t, const struct side *side, int fd,
 static enum ww_err make_table(struct table *t, const struct side *side,
                               struct ww_merge_source *out, struct ww_error *err)
 {
-    struct ww_merge_plan *plan = t->build->plan;
     const enum ww_dtype dtype =
         side->source->dtype == WW_DTYPE_F64 || t->tensor->compute == WW_DTYPE_F64
             ? WW_DTYPE_F64
             : WW_DTYPE_F32;
-    struct ww_merge_input *inputs =
-        ww_pool_calloc(t->build->pool, (size_t)plan->n_inputs + 1, sizeof(*inputs));
     char *name = ww_pool_keep(
         t->build->pool, ww_asprintf("%s/%s", t->build->models[side->source->model].text,
                                     t->tensor->name));
     int fd = -1;
     enum ww_err rc = WW_OK;
 
-    if (!inputs || !name) {
+    if (!name) {
         return ww_build_no_memory(err);
     }
     rc = open_unnamed(t->build, &fd, err);
@@ -251,16 +248,13 @@ static enum ww_err make_table(struct table *t, const struct side *side,
     if (rc) {
         return rc;
     }
-    memcpy(inputs, plan->inputs, plan->n_inputs * sizeof(*inputs));
-    inputs[plan->n_inputs] = (struct ww_merge_input){
+    const struct ww_merge_input input = {
         name, fd, t->vm->n_rows * t->width * ww_dtype_bits(dtype) / 8,
         .want_sha256 = false};
-    plan->inputs = inputs;
     *out = *side->source;
-    out->input = plan->n_inputs++;
     out->offset = 0;
     out->dtype = dtype;
-    return WW_OK;
+    return ww_build_add_input(t->build, &input, &out->input, err);
 }
 
 static uint64_t rows_of(const struct ww_build *build, const struct ww_merge_source *s)

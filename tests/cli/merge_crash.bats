@@ -4,8 +4,16 @@
 bats_require_minimum_version 1.5.0
 load helper
 
+# Models with a module beside them, which goes along.
 make_family() {
+    local header='{"linear.weight":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}' m
     copy_family
+    for m in base expert-rev expert-caesar; do
+        mkdir "$m/2_Dense"
+        echo '[{"path": ""}, {"path": "2_Dense"}]' >"$m/modules.json"
+        echo '{"in_features": 2}' >"$m/2_Dense/config.json"
+        printf 'H\0\0\0\0\0\0\0%-72s12345678' "$header" >"$m/2_Dense/model.safetensors"
+    done
     cat >recipe.yml <<'YML'
 merge_method: ties
 base_model: base
@@ -45,7 +53,7 @@ kill_and_resume() {
         if [ -e out.partial ] || [ -e out.steps ]; then
             left=$((left + 1))
             # shellcheck disable=SC2086
-            refused 4 "resume" "$WW" merge $args out
+            refused 4 "resume" "$WW" merge $args out -q
         fi
         # shellcheck disable=SC2086
         "$WW" merge $args out --resume -q
@@ -99,7 +107,7 @@ catch_one() {
     make_family
     catch_one
     sed 's/0.5,/0.7,/' recipe.yml >other.yml
-    refused 4 "another|began|differ|resume" "$WW" merge other.yml out --resume
+    refused 4 "another|began|differ|resume" "$WW" merge other.yml out --resume -q
     [ ! -e out ]
     flip expert-rev/model.safetensors 700000
     "$WW" merge recipe.yml out --resume -q

@@ -83,7 +83,8 @@ static void line_up(struct probe *p, const char *path)
         p->sources[s].offset = bytes * (s + 1);
         p->sources[s].params = p->source_params[s];
     }
-    p->file = (struct ww_merge_file){"merged.bin", (const uint8_t *)"", 0, 0, 1};
+    p->file = (struct ww_merge_file){
+        .name = "merged.bin", .header = (const uint8_t *)"", .n_tensors = 1};
     p->plan = (struct ww_merge_plan){.inputs = &p->input,
                                      .n_inputs = 1,
                                      .tensors = &p->tensor,

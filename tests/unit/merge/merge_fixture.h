@@ -55,7 +55,8 @@ static inline struct mx *mx_new(uint64_t seed)
                                                .want_sha256 = true};
         assert_true(m->inputs[i].fd >= 0);
     }
-    m->file = (struct ww_merge_file){"m.bin", (const uint8_t *)"HEADER", 6, 0, 0};
+    m->file = (struct ww_merge_file){
+        .name = "m.bin", .header = (const uint8_t *)"HEADER", .header_bytes = 6};
     m->out_bytes = 6;
     m->plan = (struct ww_merge_plan){.inputs = m->inputs,
                                      .n_inputs = MX_MODELS,

@@ -142,8 +142,10 @@ static void a_part_has_the_bytes_of_the_whole(void **state)
         struct ww_merge_file files[N];
         set_case(m, &cases[c]);
         for (uint32_t t = 0; t < N; t++) {
-            files[t] =
-                (struct ww_merge_file){m->tensors[t].name, m->file.header, 0, t, 1};
+            files[t] = (struct ww_merge_file){.name = m->tensors[t].name,
+                                              .header = m->file.header,
+                                              .first_tensor = t,
+                                              .n_tensors = 1};
         }
         m->plan.files = files;
         m->plan.n_files = N;
