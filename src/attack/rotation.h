@@ -35,6 +35,11 @@ struct ww_rotation {
  *  left alone. r stays NULL where gains_alone is all that may be undone. */
 enum ww_err ww_rotation_find(const struct ww_pair *pair, struct ww_rotation *out,
                              struct ww_error *err) WW_MUST_USE;
+/** Of a pair: what of the locked model lies on its stream, with the anchor's gains; r
+ *  stays NULL. *fits as below. *folded: all gains on the stream are one and the anchor's
+ *  differ. Release out on failure too, where neither is set. */
+enum ww_err ww_rotation_read(const struct ww_pair *pair, struct ww_rotation *out,
+                             bool *fits, bool *folded, struct ww_error *err) WW_MUST_USE;
 /** What of a model lies on its stream, with its own gains; r stays NULL. *fits is false
  *  for layouts where it cannot be told which norm a linear reads. Of gains_alone, gains
  *  that are not folded (the last norm's, those of norms behind a branch) are off. */

@@ -143,8 +143,8 @@ enum ww_err ww_invariant_add(struct ww_invariant *sums, const double *gram,
 static void solve(double *z, unsigned k, const int8_t *side, double *share)
 {
     double *xx = z + k + 2; /* rows of k + 1 */
-    double xy[MAX_Z];
-    bool use[MAX_Z];
+    double xy[MAX_Z] = {0};
+    bool use[MAX_Z] = {0};
 
     for (unsigned i = 0; i < k; i++) {
         use[i] = side[i] != WW_SIDE_OUT;

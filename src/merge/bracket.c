@@ -1,38 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The sample is short spots all over the tensor, or all of a small one, in any order; its
- * histogram over the top bits of keys brackets each cut, with a margin for a sample. How
- * many of the equal ones at the cut lie before a tile is known from the bins that each
- * tile filled: those are kept, as a list, while there are few.
+ * How many of the equal ones at the cut lie before a tile is known from the bins that
+ * each tile filled: those are kept, as a list, while there are few.
  */
 #include "merge/bracket.h"
 
-#include <math.h>
-#include <stdatomic.h>
-#include <stdlib.h>
-#include <string.h>
-
+#include "merge/key_sample.h"
 #include "merge/pick.h"
 #include "merge/stored_pick.h"
 #include "util/alloc.h"
 #include "util/num.h"
 
-#define SAMPLE_SHIFT 16u
-#define SAMPLE_BINS ((size_t)1 << (31 - SAMPLE_SHIFT))
-#define SPOTS ((uint64_t)1024)
-#define SPOT_ELEMENTS ((uint64_t)64)
-#define SMALL (2 * SPOTS * SPOT_ELEMENTS) /* elements: all of it is the sample */
-#define SORTED ((uint64_t)512) /* elements: sorted sooner than bins are cleared */
-#define MARGIN 0.03 /* of all, times sqrt(p (1 - p)), as a sample's share p varies */
-#define MOST_KEY 0x7fffffffU
 #define BINS_BITS 12u
 #define BINS ((size_t)1 << BINS_BITS)
 #define STEP ((size_t)256)
 #define MOST_FILLED ((size_t)1 << 20) /* of a cut: 8 MiB */
 #define MOST_STORED 8u                /* cuts, for changes as they are stored */
-#define NO_KEY UINT32_MAX
-#define TRIED 64u /* keys of a sample: is one of them common? */
-#define OFTEN 6u  /* among those */
 
 /* of all keys in it: how many, bits that are 1 in one of them, bits that are 0 in one */
 struct bin {
@@ -76,13 +59,9 @@ struct range {
 struct ww_bracket {
     struct ww_select *select;
     struct range *ranges;
-    uint32_t *sample; /* [n_vectors][capacity] of keys */
-    uint64_t capacity;
-    atomic_uint_fast64_t *filled; /* [n_vectors] */
-    uint32_t n_vectors;
+    struct ww_key_sample sample;
     uint64_t n_tiles;
     bool sampling;
-    bool of_all; /* the sample is the whole tensor */
     bool no_memory;
 };
 
@@ -117,39 +96,8 @@ void ww_bracket_free(struct ww_bracket *b)
         release(&b->ranges[c]);
     }
     ww_free(b->ranges);
-    ww_free(b->sample);
-    ww_free(b->filled);
+    ww_key_sample_release(&b->sample);
     ww_free(b);
-}
-
-/* A spot in so many elements, and not always of the same columns. */
-static uint64_t stride_of(const struct ww_merge_job *job, uint64_t n)
-{
-    const uint64_t stride = ww_div_up(n, SPOTS);
-
-    if (job->n_cols < 2 || job->n_cols >= stride) {
-        return stride;
-    }
-    return stride - stride % job->n_cols + job->n_cols * 5 / 8;
-}
-
-static bool make_sample(struct ww_bracket *b, struct ww_merge_job *job)
-{
-    const struct ww_select *select = b->select;
-
-    b->of_all = select->n <= SMALL;
-    for (uint32_t c = 0; c < select->n_cuts; c++) {
-        b->n_vectors = select->cuts[c].vector >= b->n_vectors ? select->cuts[c].vector + 1
-                                                              : b->n_vectors;
-    }
-    job->spot_stride = b->of_all ? 0 : stride_of(job, select->n);
-    job->spot_first = 0;
-    job->spot_elements = SPOT_ELEMENTS;
-    b->capacity =
-        b->of_all ? select->n : (select->n / job->spot_stride + 1) * SPOT_ELEMENTS;
-    b->sample = ww_calloc(b->n_vectors * b->capacity + 1, sizeof(*b->sample));
-    b->filled = ww_calloc(b->n_vectors + (size_t)1, sizeof(*b->filled));
-    return b->sample && b->filled;
 }
 
 enum ww_err ww_bracket_new(struct ww_select *select, struct ww_merge_job *job,
@@ -165,7 +113,7 @@ enum ww_err ww_bracket_new(struct ww_select *select, struct ww_merge_job *job,
     b->n_tiles = job->n_tiles;
     b->sampling = true;
     b->ranges = ww_calloc(select->n_cuts, sizeof(*b->ranges));
-    if (!b->ranges || !make_sample(b, job)) {
+    if (!b->ranges || !ww_key_sample_init(&b->sample, select, job)) {
         return ww_merge_no_memory(job, err);
     }
     for (uint32_t c = 0; c < select->n_cuts; c++) {
@@ -228,22 +176,11 @@ static uint32_t brackets_of(const struct ww_bracket *b, uint32_t vector,
     return n;
 }
 
-static void add_to_sample(const struct ww_bracket *b, uint32_t vector,
-                          const uint32_t *keys, uint64_t n)
-{
-    const uint64_t at = atomic_fetch_add(&b->filled[vector], n);
-
-    if (at < b->capacity) {
-        memcpy(b->sample + vector * b->capacity + at, keys,
-               ww_min_u64(n, b->capacity - at) * sizeof(*keys));
-    }
-}
-
 void ww_bracket_scan(const struct ww_bracket *b, uint32_t vector, const uint32_t *keys,
                      size_t n, void *acc)
 {
-    if (b->sampling && vector < b->n_vectors) {
-        add_to_sample(b, vector, keys, n);
+    if (b->sampling) {
+        ww_key_sample_add(&b->sample, vector, keys, n);
     }
     for (uint32_t c = 0; c < b->select->n_cuts && !b->sampling; c++) {
         if (b->select->cuts[c].vector == vector && !b->ranges[c].done) {
@@ -343,125 +280,28 @@ void ww_bracket_fold(struct ww_bracket *b, uint64_t tile, const void *acc)
     }
 }
 
-/* The bin of the sample in which the element of this rank lies; 0 past the end. */
-static uint32_t sample_bin(const uint64_t *bins, double rank)
-{
-    double seen = 0;
-    for (uint32_t i = SAMPLE_BINS; i-- > 0;) {
-        seen += (double)bins[i];
-        if (seen >= rank) {
-            return i;
-        }
-    }
-    return 0;
-}
-
-/* The key of most of those that are tried, out of a sample's in the bracket: differences
- * of 16-bit floats are few, and a cut lies among equal ones. */
-static uint32_t common_key(const struct range *r, const uint32_t *keys, uint64_t n)
-{
-    uint32_t tried[TRIED];
-    uint32_t n_tried = 0;
-    uint32_t best = NO_KEY;
-    uint32_t most = OFTEN - 1;
-
-    for (uint64_t i = 0; i < n && n_tried < TRIED; i += 7) {
-        tried[n_tried] = keys[i];
-        n_tried += keys[i] - r->low <= r->high - r->low;
-    }
-    for (uint32_t i = 0; i < n_tried; i++) {
-        uint32_t alike = 0;
-        for (uint32_t k = 0; k < n_tried; k++) {
-            alike += tried[k] == tried[i];
-        }
-        best = alike > most ? tried[i] : best;
-        most = alike > most ? alike : most;
-    }
-    return best;
-}
-
-/* bins: room for SAMPLE_BINS. */
-static void bracket_from_sample(const struct ww_bracket *b, uint32_t c, uint64_t *bins)
-{
-    const struct ww_cut *cut = &b->select->cuts[c];
-    const uint32_t *keys = b->sample + cut->vector * b->capacity;
-    const uint64_t n = ww_min_u64(atomic_load(&b->filled[cut->vector]), b->capacity);
-    struct range *r = &b->ranges[c];
-
-    memset(bins, 0, SAMPLE_BINS * sizeof(*bins));
-    for (uint64_t i = 0; i < n; i++) {
-        bins[keys[i] >> SAMPLE_SHIFT]++;
-    }
-    const double share = (double)cut->rank / (double)b->select->n;
-    const double rank = share * (double)n;
-    const double margin = b->of_all ? 0 : MARGIN * sqrt(share * (1 - share)) * (double)n;
-    r->low = sample_bin(bins, rank + margin) << SAMPLE_SHIFT;
-    r->high = rank - margin <= 0 ? MOST_KEY
-                                 : sample_bin(bins, rank - margin) << SAMPLE_SHIFT |
-                                       ((1U << SAMPLE_SHIFT) - 1);
-    if (rank + margin >= (double)n && !b->of_all) {
-        r->low = 0;
-    }
-    r->common = common_key(r, keys, n);
-    set_shift(r);
-}
-
-static int descending(const void *x, const void *y)
-{
-    const uint32_t a = *(const uint32_t *)x;
-    const uint32_t b = *(const uint32_t *)y;
-
-    return (a < b) - (a > b);
-}
-
-/* Models have thousands of tensors of few elements, for which histograms are long: those
- * are put into order, and nobody asks where equal ones lie in a single tile. */
-static void cuts_from_order(struct ww_bracket *b)
-{
-    const uint64_t n = b->select->n;
-
-    for (uint32_t v = 0; v < b->n_vectors; v++) {
-        qsort(b->sample + v * b->capacity, n, sizeof(*b->sample), descending);
-    }
-    for (uint32_t c = 0; c < b->select->n_cuts; c++) {
-        struct ww_cut *cut = &b->select->cuts[c];
-        const uint32_t *keys = b->sample + cut->vector * b->capacity;
-        if (b->ranges[c].done) {
-            continue;
-        }
-        cut->prefix = keys[cut->rank - 1];
-        for (uint64_t i = 0; i < n; i++) {
-            cut->larger += keys[i] > cut->prefix;
-            cut->equal += keys[i] == cut->prefix;
-        }
-        ww_cut_settle(cut);
-        b->ranges[c].done = true;
-    }
-    ww_free(b->sample);
-    b->sample = NULL;
-    b->sampling = false;
-}
-
+/* Of few elements cuts are told by their order, and nobody asks where equal ones lie in a
+ * single tile. */
 static bool brackets_from_sample(struct ww_bracket *b)
 {
-    uint64_t *bins = NULL;
+    struct ww_key_sample *sample = &b->sample;
+    const bool ordered = b->n_tiles < 2 && ww_key_sample_order(sample);
+    bool done = true;
 
-    if (b->of_all && b->n_tiles < 2 && b->select->n <= SORTED) {
-        cuts_from_order(b);
-        return true;
-    }
-    bins = ww_calloc(SAMPLE_BINS, sizeof(*bins));
-
-    for (uint32_t c = 0; bins && c < b->select->n_cuts; c++) {
-        if (!b->ranges[c].done) {
-            bracket_from_sample(b, c, bins);
+    for (uint32_t c = 0; done && c < b->select->n_cuts; c++) {
+        struct ww_cut *cut = &b->select->cuts[c];
+        struct range *r = &b->ranges[c];
+        if (!r->done && ordered) {
+            ww_key_sample_cut(sample, cut);
+            r->done = true;
+        } else if (!r->done) {
+            done = ww_key_sample_bracket(sample, cut, &r->low, &r->high, &r->common);
+            set_shift(r);
         }
     }
-    b->sampling = !bins;
-    ww_free(bins);
-    ww_free(b->sample);
-    b->sample = NULL;
-    return !b->sampling;
+    b->sampling = !done;
+    ww_key_sample_release(sample);
+    return done;
 }
 
 /* How many equal ones lie before each tile. */
@@ -488,7 +328,7 @@ static void next_range(struct range *r, uint32_t low, uint32_t high)
 {
     r->low = low;
     r->high = high;
-    r->common = low == high ? low : NO_KEY;
+    r->common = low == high ? low : WW_KEY_NONE;
     r->larger = 0;
     r->scattered = false;
     release(r);
@@ -512,7 +352,7 @@ static enum ww_err narrow(struct ww_bracket *b, uint32_t c, struct ww_merge_job 
         larger += found ? 0 : r->counts[bin];
     }
     if (cut->rank <= r->larger || !found) { /* the sample misled */
-        next_range(r, found ? r->high + 1 : 0, found ? MOST_KEY : r->low - 1);
+        next_range(r, found ? r->high + 1 : 0, found ? WW_KEY_MOST : r->low - 1);
         return WW_OK;
     }
     const uint32_t first = r->low + (bin << r->shift);

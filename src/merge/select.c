@@ -4,12 +4,10 @@
  * and adding up large ones would take longer than all else. */
 #include "merge/select.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "util/alloc.h"
 #include "util/clones.h"
-#include "util/float_bits.h"
 #include "util/num.h"
 
 #define DIGIT_BITS 16u
@@ -19,80 +17,6 @@
 static size_t bins_of(const struct ww_select *s)
 {
     return (size_t)1 << s->digit_bits;
-}
-
-static inline uint64_t key_of_double(double v)
-{
-    uint64_t bits;
-    memcpy(&bits, &v, sizeof(bits));
-    return bits & 0x7fffffffffffffffU;
-}
-
-static inline uint32_t key_of_float(double v)
-{
-    float f = (float)v;
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof(bits));
-    return bits & 0x7fffffff;
-}
-
-uint64_t ww_key_magnitude(double v, bool wide)
-{
-    return wide ? key_of_double(v) : key_of_float(v);
-}
-
-WW_CLONES void ww_key_magnitudes(const double *x, size_t n, bool wide, uint64_t *keys)
-{
-    if (wide) {
-        for (size_t i = 0; i < n; i++) {
-            keys[i] = key_of_double(x[i]);
-        }
-        return;
-    }
-    for (size_t i = 0; i < n; i++) {
-        keys[i] = key_of_float(x[i]);
-    }
-}
-
-WW_CLONES void ww_key_magnitudes32(const double *x, size_t n, uint32_t *keys)
-{
-    for (size_t i = 0; i < n; i++) {
-        keys[i] = key_of_float(x[i]);
-    }
-}
-
-uint64_t ww_key_signed(double v)
-{
-    float f = (float)v;
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof(bits));
-    return bits & 0x80000000U ? ~bits : bits | 0x80000000U;
-}
-
-double ww_key_signed_value(uint64_t key)
-{
-    uint32_t bits = (uint32_t)key;
-    float f;
-    bits = bits & 0x80000000U ? bits & 0x7fffffff : ~bits;
-    memcpy(&f, &bits, sizeof(f));
-    return (double)f;
-}
-
-#define SIGN_BIT ((uint64_t)1 << 63)
-
-uint64_t ww_key_signed_wide(double v)
-{
-    uint64_t bits;
-    memcpy(&bits, &v, sizeof(bits));
-    return bits & SIGN_BIT ? ~bits : bits | SIGN_BIT;
-}
-
-double ww_key_signed_wide_value(uint64_t key)
-{
-    uint64_t bits = key & SIGN_BIT ? key ^ SIGN_BIT : ~key;
-    double v;
-    memcpy(&v, &bits, sizeof(v));
-    return v;
 }
 
 enum ww_err ww_select_init(struct ww_select *s, struct ww_merge_job *job, uint32_t n_cuts,
@@ -127,15 +51,6 @@ void ww_select_release(struct ww_select *s)
     ww_free(s->sums);
     ww_free(s->zeros);
     memset(s, 0, sizeof(*s));
-}
-
-WW_CLONES static uint32_t count_equal(const uint64_t *keys, size_t n, uint64_t key)
-{
-    uint64_t count = 0;
-    for (size_t i = 0; i < n; i++) {
-        count += keys[i] == key;
-    }
-    return (uint32_t)count;
 }
 
 /* Bit i: is one of the group's keys below this prefix? Few are. */
@@ -177,7 +92,7 @@ static void count_digits(const struct ww_select *s, const struct ww_cut *cut,
         for (size_t i = 0; i < n; i++) {
             bins[keys[i] >> shift]++;
         }
-        bins[bins_of(s)] += count_equal(keys, n, 0);
+        bins[bins_of(s)] += ww_keys_equal(keys, n, 0);
         return;
     }
     for (size_t at = 0; at < n;) {
@@ -223,7 +138,7 @@ void ww_select_scan(const struct ww_select *s, uint32_t vector, const uint64_t *
             count_digits(s, cut, keys, n, counts + c * (bins_of(s) + 1));
             continue;
         }
-        counts[c] += count_equal(keys, n, cut->key);
+        counts[c] += ww_keys_equal(keys, n, cut->key);
     }
 }
 
@@ -364,163 +279,4 @@ enum ww_err ww_select_scanned(struct ww_select *s, struct ww_merge_job *job, boo
         }
     }
     return start_counting(s, job, again, err);
-}
-
-/* Keys are below 2^63, so that signed compares do. */
-WW_CLONES static void at_least(const uint64_t *keys, size_t n, int64_t least,
-                               uint8_t *above)
-{
-    for (size_t i = 0; i < n; i++) {
-        above[i] = (int64_t)keys[i] >= least;
-    }
-}
-
-/* All equal ones of a block lie on one side for most blocks. */
-void ww_select_above(const struct ww_cut *cut, uint64_t tile, const uint64_t *keys,
-                     size_t n, uint64_t *seen, uint8_t *above)
-{
-    uint64_t key = cut->key;
-    const bool split = ww_cut_splits(cut);
-    uint64_t before = (cut->before ? cut->before[tile] : 0) + (split ? *seen : 0);
-
-    if (cut->take == 0 && key == UINT64_MAX) {
-        memset(above, 0, n);
-        return;
-    }
-    if (!split || before >= cut->take || before + n <= cut->take) {
-        bool equal = cut->take == UINT64_MAX || (split && before + n <= cut->take);
-        at_least(keys, n, (int64_t)(equal ? key : key + 1), above);
-        *seen += split ? count_equal(keys, n, key) : 0;
-        return;
-    }
-    uint64_t here = 0;
-    for (size_t i = 0; i < n; i++) {
-        bool equal = keys[i] == key;
-        above[i] = (keys[i] > key) | (equal & (before + here < cut->take));
-        here += equal;
-    }
-    *seen += here;
-}
-
-WW_CLONES static uint32_t at_least_float(const double *restrict x, size_t n,
-                                         int32_t least, int32_t key,
-                                         uint8_t *restrict above)
-{
-    uint32_t equal = 0;
-    for (size_t i = 0; i < n; i++) {
-        const float f = (float)x[i];
-        uint32_t bits;
-        memcpy(&bits, &f, sizeof(bits));
-        const int32_t magnitude = (int32_t)(bits & 0x7fffffff);
-        above[i] = magnitude >= least;
-        equal += magnitude == key;
-    }
-    return equal;
-}
-
-void ww_select_above_float(const struct ww_cut *cut, uint64_t tile, const double *x,
-                           size_t n, uint64_t *keys, uint64_t *seen, uint8_t *above)
-{
-    const bool split = ww_cut_splits(cut);
-    const uint64_t before = (cut->before ? cut->before[tile] : 0) + (split ? *seen : 0);
-
-    if (cut->key >= INT32_MAX ||
-        (split && before < cut->take && before + n > cut->take)) {
-        ww_key_magnitudes(x, n, false, keys);
-        ww_select_above(cut, tile, keys, n, seen, above);
-        return;
-    }
-    const bool with_equal = cut->take == UINT64_MAX || (split && before + n <= cut->take);
-    const int32_t key = (int32_t)cut->key;
-    const uint32_t equal = at_least_float(x, n, with_equal ? key : key + 1, key, above);
-    *seen += split ? equal : 0;
-}
-
-static double double_of(uint64_t bits)
-{
-    double v;
-    memcpy(&v, &bits, sizeof(v));
-    return v;
-}
-
-/* The value of a key; infinity counts as the number that follows the largest. */
-static double value_of(uint32_t key)
-{
-    const float f = ww_float_of_bits(key);
-    return isinf(f) ? 0x1p128 : (double)f;
-}
-
-/* Between two floats the middle goes to the even one; sums of two floats are exact. */
-double ww_key_least(uint64_t key)
-{
-    const uint64_t infinite = 0x7f800000;
-
-    if (key == 0 || key > infinite) {
-        return key == 0 ? 0 : (double)INFINITY;
-    }
-    const double middle = (value_of((uint32_t)key) + value_of((uint32_t)key - 1)) / 2;
-    uint64_t bits;
-    memcpy(&bits, &middle, sizeof(bits));
-    return double_of(bits + (key & 1));
-}
-
-WW_CLONES static uint64_t count_between(const double *x, size_t n, double least,
-                                        double end)
-{
-    uint64_t count = 0;
-    for (size_t i = 0; i < n; i++) {
-        const double magnitude = fabs(x[i]);
-        const bool in = (magnitude >= least) & (magnitude < end);
-        count += in;
-    }
-    return count;
-}
-
-/* Do all elements of a block that equal the cut lie on one side, and is it above? Those
- * of the tile may do so together: then nobody asks how many came before. */
-static bool one_side(const struct ww_cut *cut, uint64_t tile, size_t n, uint64_t seen,
-                     bool *above, bool *count)
-{
-    const bool split = ww_cut_splits(cut);
-    const uint64_t before = (cut->before ? cut->before[tile] : 0) + seen;
-    const bool tile_above = split && cut->before && cut->before[tile + 1] <= cut->take;
-    const bool block_above = split && before + n <= cut->take;
-
-    *above = cut->take == UINT64_MAX || tile_above || block_above;
-    *count = block_above && !tile_above;
-    return !split || *above || before >= cut->take;
-}
-
-bool ww_select_bounds(const struct ww_cut *cuts, uint32_t n_cuts, uint64_t tile, size_t n,
-                      const uint64_t *seen, double range[2], bool count[2])
-{
-    bool above = false;
-
-    range[1] = (double)INFINITY;
-    for (uint32_t c = 0; c < n_cuts; c++) {
-        const uint64_t key = cuts[c].key;
-        const bool none = cuts[c].take == 0 && key == UINT64_MAX;
-        if (!one_side(&cuts[c], tile, n, seen[c], &above, &count[c])) {
-            return false;
-        }
-        range[c] = ww_key_least(none || above ? key : key + 1);
-    }
-    return true;
-}
-
-bool ww_select_range(const struct ww_cut *cuts, uint32_t n_cuts, uint64_t tile,
-                     const double *x, size_t n, uint64_t *seen, double range[2])
-{
-    bool count[2];
-
-    if (!ww_select_bounds(cuts, n_cuts, tile, n, seen, range, count)) {
-        return false;
-    }
-    for (uint32_t c = 0; c < n_cuts; c++) {
-        if (count[c]) {
-            const uint64_t key = cuts[c].key;
-            seen[c] += count_between(x, n, ww_key_least(key), ww_key_least(key + 1));
-        }
-    }
-    return true;
 }

@@ -46,6 +46,8 @@ struct ww_select {
 uint64_t ww_key_magnitude(double v, bool wide);
 void ww_key_magnitudes(const double *x, size_t n, bool wide, uint64_t *keys);
 void ww_key_magnitudes32(const double *x, size_t n, uint32_t *keys);
+/** How many of them are this key? */
+uint32_t ww_keys_equal(const uint64_t *keys, size_t n, uint64_t key);
 /** For values of both signs. */
 uint64_t ww_key_signed(double v);
 double ww_key_signed_value(uint64_t key);

@@ -6,7 +6,7 @@
  * run of 32 elements. */
 static unsigned two_bits(const uint8_t *qs, unsigned e)
 {
-    return qs[e / 128 * 32 + e % 32] >> (e % 128 / 32 * 2) & 3u;
+    return (unsigned)qs[e / 128 * 32 + e % 32] >> (e % 128 / 32 * 2) & 3u;
 }
 
 void ww_gguf_split_q2_k(const uint8_t *b, struct ww_gguf_block *out)

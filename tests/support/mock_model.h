@@ -69,7 +69,14 @@ double token_logprob(const char *text, const struct cut *c, size_t i, double *lp
 bool begins_split(const char *text);
 void write_usage(struct ww_jw *w, size_t tokens);
 
-/* Answers of other servers, mock_native.c. */
+/** Does a fault of this name fall on this question? */
+bool faulty(const char *name, unsigned number);
+
+/* Answers of the usual kinds, mock_answers.c. */
+void answer_completions(const struct ww_jnode *q, struct ww_jw *w, unsigned number);
+void answer_llama(const struct ww_jnode *q, struct ww_jw *w, unsigned number);
+void answer_chat(const struct ww_jnode *q, struct ww_jw *w);
+/* Those of other servers, mock_native.c. */
 void answer_vllm(const struct ww_jnode *q, struct ww_jw *w);
 void answer_sglang(const struct ww_jnode *q, struct ww_jw *w);
 void answer_tgi(const struct ww_jnode *q, struct ww_jw *w);

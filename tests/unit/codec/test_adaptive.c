@@ -35,7 +35,7 @@ static void encode(size_t n, struct ww_buf *out)
     for (size_t i = 0; i < n; i++) {
         ww_bits_put(&o, &models[i % MODELS], bits[i]);
         if (i % 5 == 0) {
-            ww_bits_put_raw(&o, raw[i] >> (8 - i % 9), (unsigned)(i % 9));
+            ww_bits_put_raw(&o, (uint32_t)raw[i] >> (8 - i % 9), (unsigned)(i % 9));
         }
     }
     OK(ww_bits_out_end(&o));

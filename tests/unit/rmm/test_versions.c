@@ -482,7 +482,7 @@ static enum ww_err read_row(size_t n, bool merged, struct ww_error *why)
     struct ww_pack_manifest back;
     struct ww_error err = {0};
     struct ww_buf text;
-    char names[MOST][8];
+    char names[MOST][24];
     for (size_t i = 0; i < n; i++) {
         snprintf(names[i], sizeof(names[i]), "v%zu", i);
         members[i] =
