@@ -196,10 +196,13 @@ static enum ww_err stream(struct attack_run *run, const char *out_path,
                           struct ww_error *err)
 {
     const struct ww_run_options *options = &run->options->run;
-    enum ww_err rc = ww_attack_job_init(&run->job, &run->pair, err);
+    enum ww_err rc = WW_OK;
 
-    if (rc) {
-        return rc;
+    run->job = ww_attack_job_of(&run->pair);
+    run->job.scores =
+        ww_calloc(run->pair.locked->model->n_tensors, sizeof(*run->job.scores));
+    if (!run->job.scores) {
+        return WW_FAIL_MEMORY(err, "an attack");
     }
     run->job.truth = run->models[2];
     run->job.given = run->given;

@@ -34,8 +34,8 @@ static enum ww_err kernel_close(void *opaque, bool complete, struct ww_error *er
     if (state->inner) {
         rc = state->piece->inner->close(state->inner, complete, err);
     }
-    struct ww_score *total = &state->piece->job->scores[state->piece->output];
-    for (uint64_t i = 0; complete && !rc && i < state->n_tiles; i++) {
+    for (uint64_t i = 0; complete && !rc && state->tiles && i < state->n_tiles; i++) {
+        struct ww_score *total = &state->piece->job->scores[state->piece->output];
         const struct ww_score *tile = &state->tiles[i];
         total->anchor += tile->anchor;
         total->before += tile->before;
@@ -64,8 +64,10 @@ static enum ww_err kernel_open(const void *params, uint64_t n_rows, uint64_t row
     }
     state->piece = params;
     state->n_tiles = n_tiles;
-    state->tiles = ww_calloc((size_t)n_tiles, sizeof(*state->tiles));
-    if (!state->tiles) {
+    if (state->piece->job->scores) {
+        state->tiles = ww_calloc((size_t)n_tiles, sizeof(*state->tiles));
+    }
+    if (state->piece->job->scores && !state->tiles) {
         rc = WW_FAIL_MEMORY(err, "an attack");
     }
     if (!rc && state->piece->inner) {
@@ -98,8 +100,7 @@ static enum ww_err read_model(const struct ww_model *model, uint32_t tensor,
     return rc;
 }
 
-/* The same of the locked model as it was given: whoever looks at it through the attack
- * has put readers of its outputs in the place of its files. */
+/* The same of the locked model as it was given. */
 static enum ww_err read_given(const struct ww_attack_job *job, uint32_t tensor,
                               uint64_t first, size_t n, uint8_t *bytes, double *out,
                               struct ww_error *err)
@@ -108,11 +109,9 @@ static enum ww_err read_given(const struct ww_attack_job *job, uint32_t tensor,
     const struct ww_tensor *t = &model->tensors[tensor];
     const size_t elem = ww_dtype_bits(t->dtype) / 8;
     const struct ww_weight_file *file = &model->files[t->file];
-    const struct ww_reader *reader = job->readers ? job->readers[t->file] : NULL;
     const uint64_t at = t->offset + first * elem;
-    enum ww_err rc = reader ? reader->read(reader->payload, at, bytes, n * elem, err)
-                            : ww_pread_full(job->given ? job->given[t->file] : file->fd,
-                                            bytes, n * elem, at, file->name, err);
+    enum ww_err rc = ww_pread_full(job->given ? job->given[t->file] : file->fd, bytes,
+                                   n * elem, at, file->name, err);
 
     if (!rc) {
         ww_to_double(t->dtype, bytes, out, n);
@@ -243,7 +242,7 @@ static enum ww_err kernel_run(void *opaque, const struct ww_tile *tile,
         memcpy(tile->out + i * tile->row_bytes, tile->rows[0][i],
                (size_t)tile->row_bytes);
     }
-    return rc ? rc : score_tile(state, tile, err);
+    return rc || !state->tiles ? rc : score_tile(state, tile, err);
 }
 
 const struct ww_kernel ww_attack_kernel = {

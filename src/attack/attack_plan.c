@@ -141,7 +141,11 @@ static enum ww_err plan_tensor(struct ww_attack_plan *plan,
     piece->kernel = &ww_attack_kernel;
     piece->params = &plan->kernels[output];
     ww_sha256_of(tensor->name, strlen(tensor->name), piece->params_digest);
-    return ww_attack_piece_init(job, t, output, &plan->kernels[output], piece, err);
+    rc = ww_attack_piece_init(job, t, output, &plan->kernels[output], piece, err);
+    if (!rc && !job->scores && !plan->kernels[output].inner) {
+        piece->kind = WW_PIECE_COPY; /* its bytes stay, and nobody scores them */
+    }
+    return rc;
 }
 
 /* Pieces of all files: first those of tensors, by tensor, then put in file order. */

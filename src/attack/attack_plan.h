@@ -25,12 +25,10 @@ struct ww_attack_job {
     const struct ww_pair *pair;
     const struct ww_model *truth; /* NULL: not scored against it */
     const int *given; /* the locked model's files as they are; NULL: those of the model */
-    const struct ww_reader *const *readers; /* by file, what reads it as it is instead, or
-                                               NULL; NULL: nothing does */
     struct ww_lock_job lock;
     struct ww_dense_job dense;
     struct ww_dense_job partner_dense; /* of the anchor, where pair->blend */
-    struct ww_score *scores;           /* by output tensor; bytes 0: not scored */
+    struct ww_score *scores; /* by output tensor; bytes 0: not scored; NULL: none is */
 };
 
 /** How the locked bytes of a tensor are undone. */

@@ -27,7 +27,6 @@ void ww_attack_view_free(struct ww_attack_view *view)
     if (view) {
         ww_made_free(view->made);
         ww_attack_plan_release(&view->plan);
-        ww_free(view->job.scores);
         if (view->paired) {
             ww_pair_release(&view->pair);
         }
@@ -56,18 +55,16 @@ static bool undoes(const struct ww_pair *pair)
 static enum ww_err make(struct ww_attack_view *view, const struct ww_pair *pair,
                         struct ww_error *err)
 {
-    enum ww_err rc = ww_attack_job_init(&view->job, pair, err);
+    enum ww_err rc = WW_OK;
 
-    if (!rc) {
-        rc = ww_attack_plan_init(&view->plan, &view->job, false, err);
-    }
-    view->job.readers = view->plan.readers;
+    view->job = ww_attack_job_of(pair); /* nobody asks how near what is read comes */
+    rc = ww_attack_plan_init(&view->plan, &view->job, false, err);
     return rc ? rc : ww_made_new(&view->plan.plan, &view->made, err);
 }
 
 static enum ww_err open_view(struct ww_attack_view *view, const struct ww_model *locked,
                              const struct ww_model *anchor, bool noisy,
-                             struct ww_error *err)
+                             const struct ww_run_options *run, struct ww_error *err)
 {
     enum ww_err rc = ww_layout_resolve(locked, NULL, &view->layouts[0], err);
 
@@ -78,15 +75,18 @@ static enum ww_err open_view(struct ww_attack_view *view, const struct ww_model 
         rc = ww_pair_init(&view->pair, view->layouts[0], view->layouts[1], err);
         view->paired = !rc;
         view->pair.noisy = noisy;
+        view->pair.run = run;
     }
     if (!rc) {
         rc = ww_attack_search(&view->pair, WW_ATTACK_JOINT, err);
     }
+    view->pair.run = NULL; /* the caller's, for as long as something is looked for */
     return rc;
 }
 
 enum ww_err ww_attack_view_open(const struct ww_model *locked,
                                 const struct ww_model *anchor, bool noisy,
+                                const struct ww_run_options *run,
                                 struct ww_attack_view **out, struct ww_error *err)
 {
     struct ww_attack_view *view = ww_calloc(1, sizeof(*view));
@@ -97,7 +97,7 @@ enum ww_err ww_attack_view_open(const struct ww_model *locked,
     if (!view) {
         return WW_FAIL_MEMORY(err, "a locked model");
     }
-    rc = open_view(view, locked, anchor, noisy, &why);
+    rc = open_view(view, locked, anchor, noisy, run, &why);
     if (ww_attack_is_grave(rc)) {
         rc = WW_FAIL(err, rc, "%s", why.text);
     } else if (!rc && undoes(&view->pair)) {

@@ -13,9 +13,10 @@ struct ww_attack_view;
  *  *out stays NULL, and WW_OK, when no layout is known for them, they do not belong
  *  together, or nothing that a lock does was found. noisy: the weights were rounded in
  *  blocks; the residual stream tells relatives then, and dense locks are not undone.
- * WW_E_NOMEM, WW_E_IO and the like. */
+ * run: progress; NULL: nobody asks. WW_E_CANCELLED, WW_E_NOMEM, WW_E_IO and the like. */
 enum ww_err ww_attack_view_open(const struct ww_model *locked,
                                 const struct ww_model *anchor, bool noisy,
+                                const struct ww_run_options *run,
                                 struct ww_attack_view **out,
                                 struct ww_error *err) WW_MUST_USE;
 void ww_attack_view_free(struct ww_attack_view *view);

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "stream/cpus.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
@@ -188,13 +189,7 @@ void ww_pair_release(struct ww_pair *pair)
 enum ww_err ww_pair_progress(const struct ww_pair *pair, const char *phase, uint64_t done,
                              uint64_t total, struct ww_error *err)
 {
-    const struct ww_run_options *run = pair->run;
-
-    if (run && run->progress &&
-        run->progress(run->progress_payload, phase, done, total)) {
-        return WW_FAIL(err, WW_E_CANCELLED, "interrupted");
-    }
-    return WW_OK;
+    return ww_run_progress(pair->run, phase, done, total, err);
 }
 
 uint32_t ww_pair_tensor(const struct ww_pair *pair, uint32_t locked)

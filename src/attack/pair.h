@@ -52,8 +52,7 @@ enum ww_err ww_pair_init(struct ww_pair *pair, const struct ww_layout *locked,
                          struct ww_error *err) WW_MUST_USE;
 void ww_pair_release(struct ww_pair *pair);
 
-/** Tell how many of its parts of the model a step is through. WW_E_CANCELLED when it is
- *  to end. */
+/** ww_run_progress of a pair: how many of its parts a step is through. */
 enum ww_err ww_pair_progress(const struct ww_pair *pair, const char *phase, uint64_t done,
                              uint64_t total, struct ww_error *err) WW_MUST_USE;
 

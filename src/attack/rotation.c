@@ -18,8 +18,10 @@
 
 #define MOST_ROWS 65536
 #define BATCH 512
-#define LIKE 0.5 /* mean cosine of rows turned back and the anchor's */
-#define SURE 0.8 /* the same: no rotation does that to others */
+#define LIKE 0.5   /* mean cosine of rows turned back and the anchor's */
+#define SURE 0.8   /* the same: no rotation does that to others */
+#define WORDS 4    /* times as many as the stream is wide tell it, */
+#define NEURONS 64 /* and so many times as many neurons at most are asked */
 
 /* Rows first .. first + n of a table of width d, as doubles. */
 static enum ww_err read_rows(const struct ww_model *model, uint32_t t, uint64_t first,
@@ -109,14 +111,26 @@ static enum ww_err sum_tables(const struct ww_pair *pair, const struct ww_rotati
     return rc;
 }
 
+/* So many blocks tell enough neurons, of all depths: experts have thousands. */
+static uint32_t gate_stride(const struct ww_layout *layout, size_t width)
+{
+    uint64_t all = 0;
+
+    for (uint32_t i = 0; i < layout->n_mlps; i++) {
+        all += layout->mlps[i].n_neurons;
+    }
+    return (uint32_t)ww_max_u64(1, all / (NEURONS * (uint64_t)width));
+}
+
 /* Neurons in their own places. */
 static enum ww_err sum_gates(const struct ww_pair *pair, const struct ww_rotation *out,
                              double *m, unsigned *n, struct ww_error *err)
 {
     const struct ww_layout *layout = pair->locked;
+    const uint32_t stride = gate_stride(layout, out->n);
     enum ww_err rc = WW_OK;
 
-    for (uint32_t i = 0; i < layout->n_mlps && !rc; i++) {
+    for (uint32_t i = 0; i < layout->n_mlps && !rc; i += stride) {
         const struct ww_mlp *mlp = &layout->mlps[i];
         rc = add_rows(pair, out, mlp->gated ? mlp->gate.weight : mlp->up.weight, m, n,
                       err);
@@ -145,6 +159,13 @@ static bool are_finite(const double *m, size_t square)
     return finite;
 }
 
+static enum ww_err polar_of(const double *m, struct ww_rotation *out,
+                            struct ww_error *err)
+{
+    memcpy(out->r, m, out->n * out->n * sizeof(*m));
+    return ww_la_polar(out->n, out->n, out->r, NULL, err);
+}
+
 /* r by neurons in the anchor's places, where these tell it and tables are in another
  * order: few words can be turned into any others, more neurons than the stream is wide
  * cannot. */
@@ -160,11 +181,22 @@ static enum ww_err turn_by_gates(const struct ww_pair *pair, struct ww_rotation 
     if (rc || n == 0 || !are_finite(gates, square)) {
         return rc;
     }
-    memcpy(out->r, gates, square * sizeof(*gates));
-    rc = ww_la_polar(out->n, out->n, out->r, NULL, err);
+    rc = polar_of(gates, out, err);
     *told = !rc && cosine_of(out->r, gates, square, n) >= SURE &&
             cosine_of(out->r, tables, square, n_tables) < LIKE;
     return rc;
+}
+
+/* Do tables tell r, so that no neurons need be asked? Of more words than the stream is
+ * wide, as of neurons, no other rotation does. */
+static bool tables_tell(const struct ww_pair *pair, const struct ww_rotation *out,
+                        const double *tables, unsigned n)
+{
+    const uint32_t embed = pair->locked->embed;
+    const uint64_t words = embed == WW_NONE ? 0 : ww_pair_elements(pair, embed) / out->n;
+
+    return words >= WORDS * (uint64_t)out->n &&
+           cosine_of(out->r, tables, out->n * out->n, n) >= SURE;
 }
 
 static enum ww_err solve(const struct ww_pair *pair, struct ww_rotation *out,
@@ -186,10 +218,10 @@ static enum ww_err solve(const struct ww_pair *pair, struct ww_rotation *out,
                      "the embeddings hold NaN or infinity, so that they cannot be "
                      "compared");
     }
-    rc = rc ? rc : turn_by_gates(pair, out, tables, n, tables + square, &by_gates, err);
-    if (!rc && !by_gates) {
-        memcpy(out->r, tables, square * sizeof(*tables));
-        rc = ww_la_polar(out->n, out->n, out->r, NULL, err);
+    rc = rc ? rc : polar_of(tables, out, err);
+    if (!rc && !tables_tell(pair, out, tables, n)) {
+        rc = turn_by_gates(pair, out, tables, n, tables + square, &by_gates, err);
+        rc = rc || by_gates ? rc : polar_of(tables, out, err);
     }
     rc =
         rc ? rc : ww_rotation_refine(pair, by_gates ? tables + square : tables, out, err);

@@ -55,7 +55,8 @@ void ww_rotation_release(struct ww_rotation *rotation);
  * NULL, and WW_OK, when no layout is known for them, they do not belong together, or
  * nothing was rotated. WW_E_NOMEM, WW_E_IO and the like. */
 enum ww_err ww_rotation_open(const struct ww_model *rotated,
-                             const struct ww_model *anchor, struct ww_rotation *out,
+                             const struct ww_model *anchor,
+                             const struct ww_run_options *run, struct ww_rotation *out,
                              struct ww_error *err) WW_MUST_USE;
 
 /** A file without a name in folder, or in memory where that is NULL or has none. */

@@ -4,7 +4,8 @@
 #include "util/fail.h"
 
 enum ww_err ww_rotation_open(const struct ww_model *rotated,
-                             const struct ww_model *anchor, struct ww_rotation *out,
+                             const struct ww_model *anchor,
+                             const struct ww_run_options *run, struct ww_rotation *out,
                              struct ww_error *err)
 {
     struct ww_layout *layouts[2] = {NULL, NULL};
@@ -20,6 +21,7 @@ enum ww_err ww_rotation_open(const struct ww_model *rotated,
     if (!rc) {
         rc = ww_pair_init(&pair, layouts[0], layouts[1], &why);
         paired = !rc;
+        pair.run = run;
     }
     if (!rc) {
         rc = ww_rotation_find(&pair, out, &why);

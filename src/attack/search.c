@@ -2,7 +2,6 @@
 #include "attack/search.h"
 
 #include "la/la.h"
-#include "util/alloc.h"
 #include "util/fail.h"
 
 /* Cosine of the columns that show a residual stream, so that strangers are told before
@@ -73,17 +72,14 @@ bool ww_attack_related(const struct ww_pair *pair)
 
 bool ww_attack_is_grave(enum ww_err rc)
 {
-    return rc == WW_E_NOMEM || rc == WW_E_IO || rc == WW_E_CHANGED ||
-           rc == WW_E_LIBRARY || rc == WW_E_INTERNAL;
+    return rc == WW_E_NOMEM || rc == WW_E_CANCELLED || rc == WW_E_IO ||
+           rc == WW_E_CHANGED || rc == WW_E_LIBRARY || rc == WW_E_INTERNAL;
 }
 
-enum ww_err ww_attack_job_init(struct ww_attack_job *job, const struct ww_pair *pair,
-                               struct ww_error *err)
+struct ww_attack_job ww_attack_job_of(const struct ww_pair *pair)
 {
-    *job = (struct ww_attack_job){
+    return (struct ww_attack_job){
         .pair = pair,
         .lock = {.gauge = &pair->gauge, .inverse = true},
-        .dense = {.gauge = &pair->gauge, .source = &pair->source, .inverse = true},
-        .scores = ww_calloc(pair->locked->model->n_tensors, sizeof(*job->scores))};
-    return job->scores ? WW_OK : WW_FAIL_MEMORY(err, "an attack");
+        .dense = {.gauge = &pair->gauge, .source = &pair->source, .inverse = true}};
 }

@@ -26,11 +26,11 @@ struct ww_kinship {
 struct ww_kinship ww_attack_kinship(const struct ww_pair *pair);
 bool ww_attack_related(const struct ww_pair *pair);
 
-/** Does a failure say something about the machine and not about the models? */
+/** Does a failure say something about the machine or who waits, and not about the models?
+ */
 bool ww_attack_is_grave(enum ww_err rc);
 
-/** A job that undoes what was found. pair is borrowed; free job->scores. */
-enum ww_err ww_attack_job_init(struct ww_attack_job *job, const struct ww_pair *pair,
-                               struct ww_error *err) WW_MUST_USE;
+/** A job that undoes what was found. pair is borrowed. */
+struct ww_attack_job ww_attack_job_of(const struct ww_pair *pair);
 
 #endif

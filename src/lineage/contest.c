@@ -80,6 +80,7 @@ enum ww_err ww_contest_run(const struct ww_contest_ask *ask, struct ww_contest *
         rc = ww_contest_local(&c, err);
     }
     ww_free(c.grids);
+    ww_contest_drop_sample(&c);
     if (rc) {
         ww_free(out->recipe);
         memset(out, 0, sizeof(*out));

@@ -12,6 +12,9 @@
 
 struct ww_contest_ask {
     const struct ww_model *suspect;
+    struct ww_model *const
+        *open; /* base and sources, [n_open], need not be opened again */
+    uint32_t n_open;
     const char *base;
     const char *const *sources; /* those included */
     const double *shares;       /* as recipes would write them */

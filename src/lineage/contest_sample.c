@@ -2,9 +2,12 @@
 /* Which tensors a recipe is tried on. */
 #include "lineage/contest_work.h"
 
+#include <string.h>
+
 #include "lineage/draws.h"
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/str.h"
 
 static uint64_t gcd(uint64_t a, uint64_t b)
 {
@@ -101,5 +104,56 @@ enum ww_err ww_contest_sample(const struct ww_contest_ask *ask, uint64_t room,
         tensor[t] = taken[t] ? tensor[t] : WW_NONE;
     }
     ww_free(taken);
+    return WW_OK;
+}
+
+char *ww_contest_sample_of(const struct ww_sketch *sketch)
+{
+    char *text = NULL;
+
+    if (sketch->slices || sketch->weights_over || sketch->value_over) {
+        return NULL;
+    }
+    text = ww_asprintf("%s\n%s", sketch->method, sketch->base ? sketch->base : "");
+    for (size_t i = 0; i < sketch->n && text; i++) {
+        char *more = ww_asprintf("%s\n%s", text, sketch->models[i]);
+        ww_free(text);
+        text = more;
+    }
+    return text;
+}
+
+bool ww_contest_has_sample(const struct ww_contesting *c, const char *of)
+{
+    return of && c->kept.of && c->kept.room == c->room && strcmp(of, c->kept.of) == 0;
+}
+
+void ww_contest_drop_sample(struct ww_contesting *c)
+{
+    ww_free(c->kept.of);
+    ww_free(c->kept.tensors);
+    c->kept = (struct ww_contest_kept){0};
+}
+
+enum ww_err ww_contest_keep_sample(struct ww_contesting *c, char *of,
+                                   const uint32_t *tensor, uint32_t n,
+                                   struct ww_error *err)
+{
+    ww_contest_drop_sample(c);
+    if (!of) {
+        return WW_OK;
+    }
+    c->kept.of = of;
+    c->kept.room = c->room;
+    c->kept.tensors =
+        ww_calloc(c->ask->suspect->n_tensors + (size_t)1, sizeof(*c->kept.tensors));
+    if (!c->kept.tensors) {
+        return WW_FAIL_MEMORY(err, "a contest of recipes");
+    }
+    for (uint32_t t = 0; t < n; t++) {
+        if (tensor[t] != WW_NONE) {
+            c->kept.tensors[tensor[t]] = true;
+        }
+    }
     return WW_OK;
 }

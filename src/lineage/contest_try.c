@@ -72,29 +72,52 @@ struct look {
     bool peer; /* mergekit's arithmetic counts as well, where it is known */
 };
 
-static enum ww_err open_trial(const struct ww_contesting *c, const char *text,
-                              struct look look, struct trying *t, struct ww_error *err)
+/* The plan, and which of its tensors are looked at. */
+static enum ww_err plan_trial(struct ww_contesting *c, const struct ww_sketch *sketch,
+                              struct trying *t, struct ww_error *err)
+{
+    const struct ww_contest_ask *ask = c->ask;
+    struct ww_open_models open = {.models = ask->open, .n = ask->n_open};
+    char *of = ww_contest_sample_of(sketch);
+    uint32_t n_found = 0;
+    enum ww_err rc = WW_OK;
+
+    if (ww_contest_has_sample(c, of) && open.n > 0) {
+        open.like = ask->suspect;
+        open.only = c->kept.tensors;
+    }
+    ww_recipe_view_lend(&t->view, &open);
+    rc = ww_recipe_view_plan(&t->view, WW_NONE, NULL, &t->plan, err);
+    if (!rc) {
+        t->tensor = ww_calloc(t->plan.n_tensors + (size_t)1, sizeof(*t->tensor));
+        t->dtypes = ww_calloc(t->plan.n_tensors + (size_t)1, sizeof(*t->dtypes));
+        rc = t->tensor && t->dtypes ? WW_OK : WW_FAIL_MEMORY(err, "a contest of recipes");
+    }
+    if (!rc) {
+        ww_match_align(ask->suspect, c->grids, &t->plan, t->tensor, t->dtypes, &n_found);
+    }
+    if (!rc && !open.only) {
+        rc = ww_contest_sample(ask, c->room, &t->plan, t->tensor, err);
+    }
+    if (!rc && !open.only) {
+        rc = ww_contest_keep_sample(c, of, t->tensor, t->plan.n_tensors, err);
+        of = NULL;
+    }
+    ww_free(of);
+    return rc;
+}
+
+static enum ww_err open_trial(struct ww_contesting *c, const struct ww_sketch *sketch,
+                              const char *text, struct look look, struct trying *t,
+                              struct ww_error *err)
 {
     const struct ww_contest_ask *ask = c->ask;
     static const enum ww_merge_ties ties[] = {WW_TIES_BY_INDEX, WW_TIES_KEPT,
                                               WW_TIES_DROPPED};
-    uint32_t n_found = 0;
     enum ww_err rc =
         ww_recipe_view_open(&t->view, text, "inferred", ".", ask->seed, ask->run, err);
 
-    if (!rc) {
-        rc = ww_recipe_view_plan(&t->view, WW_NONE, NULL, &t->plan, err);
-    }
-    if (rc) {
-        return rc;
-    }
-    t->tensor = ww_calloc(t->plan.n_tensors + (size_t)1, sizeof(*t->tensor));
-    t->dtypes = ww_calloc(t->plan.n_tensors + (size_t)1, sizeof(*t->dtypes));
-    if (!t->tensor || !t->dtypes) {
-        return WW_FAIL_MEMORY(err, "a contest of recipes");
-    }
-    ww_match_align(ask->suspect, c->grids, &t->plan, t->tensor, t->dtypes, &n_found);
-    rc = ww_contest_sample(ask, c->room, &t->plan, t->tensor, err);
+    rc = rc ? rc : plan_trial(c, sketch, t, err);
     for (unsigned i = 0; i < (look.cuts ? 3 : 1) && !rc; i++) {
         rc = ww_predictor_new(&t->plan, WW_NONE, t->dtypes, ties[i], ask->run,
                               &t->predictors[i], err);
@@ -102,8 +125,9 @@ static enum ww_err open_trial(const struct ww_contesting *c, const char *text,
     return rc || !look.peer ? rc : open_peer(ask, t, err);
 }
 
-static enum ww_err try_text(struct ww_contesting *c, const char *text, struct look look,
-                            struct ww_trial *out, struct ww_error *err)
+static enum ww_err try_text(struct ww_contesting *c, const struct ww_sketch *sketch,
+                            const char *text, struct look look, struct ww_trial *out,
+                            struct ww_error *err)
 {
     struct trying t = {0};
     struct ww_match_job job = {.suspect = c->ask->suspect,
@@ -112,7 +136,7 @@ static enum ww_err try_text(struct ww_contesting *c, const char *text, struct lo
                                .arithmetics = true,
                                .phase = "method",
                                .run = c->ask->run};
-    enum ww_err rc = open_trial(c, text, look, &t, err);
+    enum ww_err rc = open_trial(c, sketch, text, look, &t, err);
 
     job.predictors = (const struct ww_predictor *const *)t.predictors;
     job.kept = t.predictors[1];
@@ -163,8 +187,9 @@ enum ww_err ww_contest_try(struct ww_contesting *c, const struct ww_sketch *sket
     char *text = ww_sketch_text(sketch);
     struct ww_trial trial = {.text = text};
     struct ww_error why = {0}; /* a recipe that is refused leaves no word */
-    enum ww_err rc = text ? try_text(c, text, look_at(c, sketch, cuts), &trial, &why)
-                          : WW_FAIL_MEMORY(&why, "a contest of recipes");
+    enum ww_err rc =
+        text ? try_text(c, sketch, text, look_at(c, sketch, cuts), &trial, &why)
+             : WW_FAIL_MEMORY(&why, "a contest of recipes");
 
     if (rc == WW_E_RECIPE || rc == WW_E_UNSUPPORTED || rc == WW_E_SHAPE ||
         rc == WW_E_TENSOR) {

@@ -14,6 +14,13 @@
 #define WW_CONTEST_AS_GOOD 0.002  /* matches that differ by less are equal, */
 #define WW_CONTEST_NEAR 0.05      /* and of recipes that do not give all bits */
 
+/** The tensors that recipes of one method with the same models were computed on. */
+struct ww_contest_kept {
+    char *of;      /* method and models; NULL: there is none */
+    uint64_t room; /* elements */
+    bool *tensors; /* of the suspect */
+};
+
 struct ww_contesting {
     const struct ww_contest_ask *ask;
     enum ww_dtype *grids;    /* of the suspect's tensors */
@@ -22,9 +29,10 @@ struct ww_contesting {
     const char *tried[WW_CONTEST_MOST];
     double matches[WW_CONTEST_MOST];
     size_t n_tried;
-    bool narrow;   /* the best so far rounds weights to the dtype */
-    uint64_t room; /* elements of a sample */
-    bool cuts;     /* every look leaves out what equal values at a cut decide */
+    struct ww_contest_kept kept; /* the last one */
+    bool narrow;                 /* the best so far rounds weights to the dtype */
+    uint64_t room;               /* elements of a sample */
+    bool cuts; /* every look leaves out what equal values at a cut decide */
     uint64_t *bytes_read;
 };
 
@@ -43,6 +51,17 @@ struct ww_trial {
 enum ww_err ww_contest_sample(const struct ww_contest_ask *ask, uint64_t room,
                               const struct ww_merge_plan *plan, uint32_t *tensor,
                               struct ww_error *err) WW_MUST_USE;
+/** Which recipes have one sample: method and models, which the caller frees. NULL:
+ * numbers run over the layers, or layers are slices, or memory is out. */
+char *ww_contest_sample_of(const struct ww_sketch *sketch);
+/** Is the kept sample that of these? */
+bool ww_contest_has_sample(const struct ww_contesting *c, const char *of);
+/** Keeps it, so that nothing else need be planned while numbers are looked for; takes
+ *  `of`. tensor: as ww_contest_sample left it, n of them. */
+enum ww_err ww_contest_keep_sample(struct ww_contesting *c, char *of,
+                                   const uint32_t *tensor, uint32_t n,
+                                   struct ww_error *err) WW_MUST_USE;
+void ww_contest_drop_sample(struct ww_contesting *c);
 /** One recipe against the best; one that the numbers do not go with (a density, a shape)
  *  has no match. cuts: elements that equal values at a cut decide are left out, at three
  *  times the cost. */

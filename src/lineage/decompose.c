@@ -42,7 +42,7 @@ static enum ww_err open_family(struct ww_decomposing *d, const char *suspect,
         paths[i + 2] =
             i < o->n_candidates ? o->candidates[i] : o->controls[i - o->n_candidates];
     }
-    return ww_family_open(paths, d->k + 2, &d->family, err);
+    return ww_family_open(paths, d->k + 2, &o->run, &d->family, err);
 }
 
 static enum ww_err name_sources(struct ww_decomposing *d, struct ww_error *err)

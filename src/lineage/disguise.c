@@ -180,8 +180,8 @@ enum ww_err ww_disguise_unpacked(const struct ww_model *model, struct ww_error *
 }
 
 enum ww_err ww_disguise_open(const char *path, const struct ww_model *base,
-                             struct ww_disguise *out, struct ww_strlist *notes,
-                             struct ww_error *err)
+                             const struct ww_run_options *run, struct ww_disguise *out,
+                             struct ww_strlist *notes, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
@@ -196,8 +196,8 @@ enum ww_err ww_disguise_open(const char *path, const struct ww_model *base,
         }
         rc = rc ? rc : ww_disguise_renamed(out->model, base, notes, err);
         if (!rc) {
-            rc = out->read ? ww_disguise_under(base, out, err)
-                           : ww_disguise_moved(base, out, err);
+            rc = out->read ? ww_disguise_under(base, run, out, err)
+                           : ww_disguise_moved(base, run, out, err);
         }
         if (!rc && out->read && out->depths.n > 0) {
             rc =

@@ -10,6 +10,7 @@
 #include "lineage/depths.h"
 #include "util/str.h"
 #include "weightward/model.h"
+#include "weightward/run.h"
 
 /** Two numbers of each element: its value, finite, and the step of its block (0 where the
  *  dtype's grid is the only rounding, WW_STEP_LOST where nothing of it is left); or, of
@@ -56,10 +57,12 @@ struct ww_disguise {
 
 /** Open a suspect whatever it is: a model folder, a GGUF file or a folder with one, a
  * folder with eight-bit weights, an adapter of the base, a lock of the base. base is open
- * and outlives the disguise. Tensors that are not read are named in notes. */
+ * and outlives the disguise. Tensors that are not read are named in notes. run, here and
+ * below: who hears of progress while a lock or a rotation is looked for; NULL: nobody.
+ * WW_E_CANCELLED. */
 enum ww_err ww_disguise_open(const char *path, const struct ww_model *base,
-                             struct ww_disguise *out, struct ww_strlist *notes,
-                             struct ww_error *err) WW_MUST_USE;
+                             const struct ww_run_options *run, struct ww_disguise *out,
+                             struct ww_strlist *notes, struct ww_error *err) WW_MUST_USE;
 /** The same of what needs no base: GGUF, eight-bit weights and MXFP4; anything else is a
  * model as it is, with read NULL, packed weights too. */
 enum ww_err ww_disguise_decoded(const char *path, struct ww_disguise *out,
@@ -97,13 +100,15 @@ enum ww_err ww_disguise_adapter(const char *path, const struct ww_model *base,
 /** Undoes a lock of the base, when the model looks like one: *took. noisy: the weights
  *  were rounded in blocks. The payload is a ww_attack_view. */
 enum ww_err ww_disguise_locked(struct ww_model *model, const struct ww_model *base,
-                               bool noisy, struct ww_disguise *out, bool *took,
+                               bool noisy, const struct ww_run_options *run,
+                               struct ww_disguise *out, bool *took,
                                struct ww_error *err) WW_MUST_USE;
 
 /** Of a lock that was undone last: what was added to the weights after it is told as
  * steps of rounding that are as long as the lock's factors made it, where these show,
  * beside the steps that the weights have. */
-enum ww_err ww_disguise_loud(const struct ww_model *base, struct ww_disguise *out,
+enum ww_err ww_disguise_loud(const struct ww_model *base,
+                             const struct ww_run_options *run, struct ww_disguise *out,
                              struct ww_error *err) WW_MUST_USE;
 
 /** Does the beginning of some matrix point elsewhere than the base's of its name? Layers
@@ -122,11 +127,12 @@ enum ww_err ww_disguise_gains_moved(struct ww_model *model, const struct ww_mode
  *  stream of another length, and a lock beside that, when it looks like one: *took.
  *  noisy: they were rounded in blocks. */
 enum ww_err ww_disguise_folded(const struct ww_model *base, bool noisy,
-                               struct ww_disguise *out, bool *took,
-                               struct ww_error *err) WW_MUST_USE;
+                               const struct ww_run_options *run, struct ww_disguise *out,
+                               bool *took, struct ww_error *err) WW_MUST_USE;
 
 /** The same, or a lock alone. */
 enum ww_err ww_disguise_lock_or_gains(const struct ww_model *base, bool noisy,
+                                      const struct ww_run_options *run,
                                       struct ww_disguise *out, bool *took,
                                       struct ww_error *err) WW_MUST_USE;
 
@@ -134,7 +140,7 @@ enum ww_err ww_disguise_lock_or_gains(const struct ww_model *base, bool noisy,
  *  sources: turns a rotated residual stream back, if it has one. out is as it was else.
  */
 enum ww_err ww_disguise_rotated(struct ww_model *const *models, unsigned n_models,
-                                struct ww_disguise *out,
+                                const struct ww_run_options *run, struct ww_disguise *out,
                                 struct ww_error *err) WW_MUST_USE;
 
 /** Of the suspect that out reads, the first of models, whatever was undone so far:
@@ -153,14 +159,16 @@ enum ww_err ww_disguise_renamed(struct ww_model *model, const struct ww_model *b
 /** Of the plain model that out holds, and keeps on failure: layers in other places, a
  * lock undone, or both, which only the base can tell; also of another architecture's
  * names for the same matrices. The model that out holds may be another one then. */
-enum ww_err ww_disguise_moved(const struct ww_model *base, struct ww_disguise *out,
+enum ww_err ww_disguise_moved(const struct ww_model *base,
+                              const struct ww_run_options *run, struct ww_disguise *out,
                               struct ww_error *err) WW_MUST_USE;
 
 /** Of weights that out decodes: layers in other places, which out tells then, or else
  *  undoes a lock of the base and folds gains that were moved, when they look like that;
  *  out is the decoded and unlocked suspect then, and stays as it is else. Folded, its
  *  model has files as well, which hold the weights. */
-enum ww_err ww_disguise_under(const struct ww_model *base, struct ww_disguise *out,
+enum ww_err ww_disguise_under(const struct ww_model *base,
+                              const struct ww_run_options *run, struct ww_disguise *out,
                               struct ww_error *err) WW_MUST_USE;
 
 #endif

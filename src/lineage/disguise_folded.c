@@ -198,7 +198,7 @@ static enum ww_err take(struct moved_gains *g, struct ww_disguise *out,
 
 /* Gains that are all one are a rotation's, which is looked for in floats as they are. */
 static enum ww_err look(struct moved_gains *g, const struct ww_model *base, bool noisy,
-                        bool *use, struct ww_error *err)
+                        const struct ww_run_options *run, bool *use, struct ww_error *err)
 {
     bool moved = false;
     bool ones = false;
@@ -207,7 +207,7 @@ static enum ww_err look(struct moved_gains *g, const struct ww_model *base, bool
     if (rc || !moved) {
         return rc;
     }
-    rc = ww_disguise_locked(g->suspect->model, g->anchor->model, noisy, &g->lock,
+    rc = ww_disguise_locked(g->suspect->model, g->anchor->model, noisy, run, &g->lock,
                             &g->locked, err);
     *use = !rc && (g->locked || !ones || g->suspect->length != 1 || noisy);
     return rc;
@@ -243,7 +243,8 @@ enum ww_err ww_disguise_gains_moved(struct ww_model *model, const struct ww_mode
 }
 
 enum ww_err ww_disguise_folded(const struct ww_model *base, bool noisy,
-                               struct ww_disguise *out, bool *took, struct ww_error *err)
+                               const struct ww_run_options *run, struct ww_disguise *out,
+                               bool *took, struct ww_error *err)
 {
     struct moved_gains *g = ww_calloc(1, sizeof(*g));
     struct ww_error why = {0};
@@ -254,7 +255,7 @@ enum ww_err ww_disguise_folded(const struct ww_model *base, bool noisy,
         return rc;
     }
     g->inner = out->model;
-    rc = look(g, base, noisy, took, &why);
+    rc = look(g, base, noisy, run, took, &why);
     *took = *took && !rc;
     rc = unless_grave(rc, &why, err);
     rc = rc || !*took ? rc : take(g, out, err);

@@ -137,8 +137,8 @@ static void free_view(void *payload)
 }
 
 enum ww_err ww_disguise_locked(struct ww_model *model, const struct ww_model *base,
-                               bool noisy, struct ww_disguise *out, bool *took,
-                               struct ww_error *err)
+                               bool noisy, const struct ww_run_options *run,
+                               struct ww_disguise *out, bool *took, struct ww_error *err)
 {
     struct ww_attack_view *view = NULL;
     bool odd = false;
@@ -148,7 +148,7 @@ enum ww_err ww_disguise_locked(struct ww_model *model, const struct ww_model *ba
     if (rc || !odd) {
         return rc;
     }
-    rc = ww_attack_view_open(model, base, noisy, &view, err);
+    rc = ww_attack_view_open(model, base, noisy, run, &view, err);
     if (rc || !view) {
         return rc;
     }

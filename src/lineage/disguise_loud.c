@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "attack/attack_view.h"
+#include "stream/cpus.h"
 #include "lineage/disguise.h"
 #include "model/convert.h"
 #include "model/elements.h"
@@ -58,21 +59,43 @@ static void free_loud(void *payload)
     ww_free(l);
 }
 
+/* The file's tensors rise with their offsets: the first one that ends behind a byte. */
+static uint32_t first_behind(const struct ones *ones, uint64_t offset)
+{
+    const struct ww_weight_file *file = &ones->model->files[ones->file];
+    uint32_t low = file->first_tensor;
+    uint32_t high = low + file->n_tensors;
+
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        const struct ww_tensor *t = &ones->model->tensors[middle];
+        if (t->offset + t->n_bytes <= offset) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
 static enum ww_err read_ones(void *payload, uint64_t offset, void *out, size_t len,
                              struct ww_error *err)
 {
     const struct ones *ones = payload;
+    const struct ww_weight_file *file = &ones->model->files[ones->file];
+    const uint32_t last = file->first_tensor + file->n_tensors;
     const double one = 1;
     uint8_t *to = out;
 
     (void)err;
     memset(to, 0, len);
-    for (uint32_t t = 0; t < ones->model->n_tensors; t++) {
+    for (uint32_t t = first_behind(ones, offset);
+         t < last && ones->model->tensors[t].offset < offset + len; t++) {
         const struct ww_tensor *tensor = &ones->model->tensors[t];
         const size_t size = ww_dtype_bits(tensor->dtype) / 8;
         const uint64_t end = ww_min_u64(offset + len, tensor->offset + tensor->n_bytes);
         uint8_t bytes[sizeof(double)] = {0};
-        if (tensor->file != ones->file || !ww_dtype_is_plain_float(tensor->dtype)) {
+        if (!ww_dtype_is_plain_float(tensor->dtype)) {
             continue;
         }
         ww_from_double(tensor->dtype, &one, bytes, 1);
@@ -237,7 +260,8 @@ static struct loudness loudness_of(const struct look *look)
                  : (struct loudness){0, 0};
 }
 
-static enum ww_err measure(struct loud *l, const struct ww_model *base, bool *loud,
+static enum ww_err measure(struct loud *l, const struct ww_model *base,
+                           const struct ww_run_options *run, bool *loud,
                            struct ww_error *err)
 {
     const struct ww_model *model = l->inner.model;
@@ -252,7 +276,8 @@ static enum ww_err measure(struct loud *l, const struct ww_model *base, bool *lo
             (l->inner.dense && l->inner.dense(l->inner.payload, t))) {
             continue;
         }
-        rc = look_at(l, t, base, b, look, err);
+        rc = ww_run_progress(run, "looking", t, model->n_tensors, err);
+        rc = rc ? rc : look_at(l, t, base, b, look, err);
         l->tensors[t] = rc ? (struct loudness){0, 0} : loudness_of(look);
         *loud = *loud || l->tensors[t].step > 0;
     }
@@ -309,7 +334,8 @@ static enum ww_err take(struct loud *l, struct ww_disguise *out, struct ww_error
     return WW_OK;
 }
 
-enum ww_err ww_disguise_loud(const struct ww_model *base, struct ww_disguise *out,
+enum ww_err ww_disguise_loud(const struct ww_model *base,
+                             const struct ww_run_options *run, struct ww_disguise *out,
                              struct ww_error *err)
 {
     struct loud *l = NULL;
@@ -325,7 +351,7 @@ enum ww_err ww_disguise_loud(const struct ww_model *base, struct ww_disguise *ou
     }
     l->inner = *out;
     rc = open_factors(l, err);
-    rc = rc ? rc : measure(l, base, &loud, err);
+    rc = rc ? rc : measure(l, base, run, &loud, err);
     rc = rc || !loud ? rc : take(l, out, err);
     if (rc || !loud) {
         l->inner = (struct ww_disguise){0}; /* stays the caller's */

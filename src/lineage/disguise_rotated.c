@@ -5,9 +5,11 @@
  * a row by turning it: squares of steps go through the squares of the rotation.
  */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "stream/cpus.h"
 #include "la/la.h"
 #include "lineage/family.h"
 #include "lineage/locked_turn.h"
@@ -43,6 +45,7 @@ struct turned {
 };
 
 struct rotated {
+    const struct ww_run_options *run; /* while it is looked for */
     struct ww_model *model;      /* the suspect as it is, or folded, or without a lock */
     struct ww_disguise inner;    /* whose model that is */
     struct ww_locked_turn below; /* or that */
@@ -304,7 +307,8 @@ static enum ww_err show(struct rotated *r, struct ww_tensor *shown, struct ww_er
     for (uint32_t t = 0; t < r->model->n_tensors && !rc; t++) {
         const struct ww_stream_part *part = &r->rotation.parts[t];
         struct turned *out = &r->tensors[r->n];
-        if (part->is_gain) {
+        rc = ww_run_progress(r->run, "turning back", t, r->model->n_tensors, err);
+        if (rc || part->is_gain) {
             continue;
         }
         shown[r->n++] = r->model->tensors[t];
@@ -324,18 +328,26 @@ static enum ww_err show(struct rotated *r, struct ww_tensor *shown, struct ww_er
     return rc;
 }
 
+static int by_suspect(const void *key, const void *turned)
+{
+    const uint32_t tensor = *(const uint32_t *)key;
+    const uint32_t of = ((const struct turned *)turned)->of;
+
+    return (tensor > of) - (tensor < of);
+}
+
 /* Bytes of a tensor turned back. */
 static enum ww_err read_back(void *payload, uint32_t tensor, uint64_t at, void *out,
                              size_t n, struct ww_error *err)
 {
     const struct rotated *r = payload;
     const struct ww_unwritten *floats = &r->below.floats->file;
+    const struct turned *t =
+        bsearch(&tensor, r->tensors, r->n, sizeof(*r->tensors), by_suspect);
 
-    for (uint32_t t = 0; t < r->n && r->tensors[t].of <= tensor; t++) {
-        if (r->tensors[t].of == tensor && r->tensors[t].on) {
-            return ww_pread_full(r->fd, out, n, r->tensors[t].values.at + at,
-                                 "a file without a name", err);
-        }
+    if (t && t->on) {
+        return ww_pread_full(r->fd, out, n, t->values.at + at, "a file without a name",
+                             err);
     }
     return floats->read(floats->payload, tensor, at, out, n, err);
 }
@@ -368,14 +380,15 @@ static enum ww_err look_below(struct rotated *r, struct ww_model *const *models,
 
     rc = rc ? rc : show(r, shown, err);
     rc = rc ? rc
-            : ww_locked_turn_find(r->model, models[WW_FAMILY_BASE], read_back, r,
+            : ww_locked_turn_find(r->model, models[WW_FAMILY_BASE], read_back, r, r->run,
                                   &r->below, err);
     if (!rc && r->below.floats) {
         memcpy(unlocked, models, n * sizeof(*unlocked));
         unlocked[WW_FAMILY_SUSPECT] = r->model = r->below.floats->model;
         rc = r->inner.read ? ww_locked_turn_steps(read_steps, r, &r->below, err) : WW_OK;
-        rc =
-            rc ? rc : ww_rotated_fit(unlocked, n, &r->depths, &r->rotation, related, err);
+        rc = rc ? rc
+                : ww_rotated_fit(unlocked, n, &r->depths, r->run, &r->rotation, related,
+                                 err);
     }
     r->n = 0;
     ww_free(shown);
@@ -394,7 +407,7 @@ static enum ww_err open_stacked(struct rotated *r, const struct ww_model *base,
 
     ww_rotation_release(&r->rotation);
     if (!rc) {
-        rc = ww_rotation_open(r->model, anchor->model, &r->rotation, err);
+        rc = ww_rotation_open(r->model, anchor->model, r->run, &r->rotation, err);
     } else if (rc == WW_E_CONFIG || rc == WW_E_TENSOR) {
         rc = WW_OK;
     } else {
@@ -477,7 +490,8 @@ static enum ww_err take(struct rotated *r, struct ww_disguise *out, struct ww_er
 }
 
 enum ww_err ww_disguise_rotated(struct ww_model *const *models, unsigned n_models,
-                                struct ww_disguise *out, struct ww_error *err)
+                                const struct ww_run_options *run, struct ww_disguise *out,
+                                struct ww_error *err)
 {
     struct rotated *r = NULL;
     bool related = false;
@@ -492,21 +506,23 @@ enum ww_err ww_disguise_rotated(struct ww_model *const *models, unsigned n_model
         return WW_FAIL_MEMORY(err, "a rotated suspect");
     }
     r->fd = -1;
+    r->run = run;
     r->model = out->model;
     r->inner = *out;
     r->tensors = ww_calloc(r->model->n_tensors + (size_t)1, sizeof(*r->tensors));
     rc = r->tensors
-             ? ww_rotation_open(r->model, models[WW_FAMILY_BASE], &r->rotation, err)
+             ? ww_rotation_open(r->model, models[WW_FAMILY_BASE], run, &r->rotation, err)
              : WW_FAIL_MEMORY(err, "a rotated suspect");
     if (!rc && !r->rotation.r && !r->rotation.gains_alone && !r->inner.read) {
         rc = look_elsewhere(r, models[WW_FAMILY_BASE], err);
     }
     if (!rc && (r->rotation.r || r->rotation.gains_alone) && r->inner.folded) {
-        rc = ww_rotated_still(models, n_models, &r->rotation, &r->still, err);
+        rc = ww_rotated_still(models, n_models, run, &r->rotation, &r->still, err);
         related = r->still;
     }
     if (!rc && r->rotation.r && !related) {
-        rc = ww_rotated_fit(models, n_models, &r->depths, &r->rotation, &related, err);
+        rc = ww_rotated_fit(models, n_models, &r->depths, run, &r->rotation, &related,
+                            err);
     }
     if (!rc && r->rotation.r && !related) {
         rc = look_below(r, models, n_models, &related, err);

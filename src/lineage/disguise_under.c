@@ -90,7 +90,7 @@ static enum ww_err read_decoded(void *payload, uint32_t t, uint64_t at, void *ou
     if (at % sizeof(float) || n % sizeof(float)) {
         return WW_FAIL(err, WW_E_INTERNAL, "a decoded tensor was asked for in parts");
     }
-    room = ww_calloc(1, sizeof(*room));
+    room = ww_alloc_aligned(64, sizeof(*room)); /* rows are short, and come one by one */
     rc = room ? decode(side, t, at / sizeof(float), n / sizeof(float), room, out, err)
               : WW_FAIL_MEMORY(err, "a lock under quantised weights");
     ww_free(room);
@@ -287,7 +287,8 @@ static enum ww_err take(struct under *u, struct ww_disguise *out, struct ww_erro
     return WW_OK;
 }
 
-enum ww_err ww_disguise_under(const struct ww_model *base, struct ww_disguise *out,
+enum ww_err ww_disguise_under(const struct ww_model *base,
+                              const struct ww_run_options *run, struct ww_disguise *out,
                               struct ww_error *err)
 {
     struct under *u = ww_calloc(1, sizeof(*u));
@@ -309,7 +310,7 @@ enum ww_err ww_disguise_under(const struct ww_model *base, struct ww_disguise *o
         /* Layers in other places point elsewhere as well, and no lock moves layers. */
         if (!rc && out->depths.n == 0) {
             u->lock.model = u->flat;
-            rc = ww_disguise_lock_or_gains(base, true, &u->lock, &took, &why);
+            rc = ww_disguise_lock_or_gains(base, true, run, &u->lock, &took, &why);
         }
         /* NaN hides a lock; whoever reads the tensor is told then. */
         if (rc == WW_E_NONFINITE) {

@@ -58,7 +58,8 @@ static const struct ww_model *anchor_of(const struct worn *w, const struct ww_mo
 
 /* The lock of the suspect as it is stored now, if it looks like one. */
 static enum ww_err undo(struct worn *w, const struct ww_model *base,
-                        const struct ww_depths *depths, struct ww_error *err)
+                        const struct ww_depths *depths, const struct ww_run_options *run,
+                        struct ww_error *err)
 {
     const struct ww_model *anchor = anchor_of(w, base);
     bool odd = false;
@@ -66,8 +67,8 @@ static enum ww_err undo(struct worn *w, const struct ww_model *base,
         ww_disguise_looks_locked(w->suspect->model, anchor, depths, &odd, err);
 
     return rc || !odd ? rc
-                      : ww_disguise_locked(w->suspect->model, anchor, false, &w->lock,
-                                           &w->locked, err);
+                      : ww_disguise_locked(w->suspect->model, anchor, false, run,
+                                           &w->lock, &w->locked, err);
 }
 
 /* The map of layers that scores give; n stays 0 where most are like none. */
@@ -129,7 +130,8 @@ static enum ww_err restack(struct worn *w, const struct ww_model *base,
 
 /* First what can be seen without undoing anything, then below a lock. */
 static enum ww_err look(struct worn *w, const struct ww_model *base,
-                        struct ww_depths *depths, struct ww_error *err)
+                        const struct ww_run_options *run, struct ww_depths *depths,
+                        struct ww_error *err)
 {
     struct ww_depths hidden = {0};
     bool odd = false;
@@ -139,14 +141,14 @@ static enum ww_err look(struct worn *w, const struct ww_model *base,
         return rc;
     }
     rc = restack(w, base, depths, err);
-    rc = rc ? rc : undo(w, base, depths, err);
+    rc = rc ? rc : undo(w, base, depths, run, err);
     if (rc || w->locked || depths->n > 0) {
         return rc;
     }
     rc = find_hidden(w, base, &hidden, err);
     if (!rc && hidden.n > 0) {
         rc = restack(w, base, &hidden, err);
-        rc = rc ? rc : undo(w, base, &hidden, err);
+        rc = rc ? rc : undo(w, base, &hidden, run, err);
     }
     if (!rc && w->locked) {
         *depths = hidden;
@@ -180,8 +182,8 @@ static enum ww_err take(struct worn *w, uint32_t taken, struct ww_disguise *out,
     return WW_OK;
 }
 
-static enum ww_err wear(const struct ww_model *base, struct ww_disguise *out,
-                        struct ww_error *err)
+static enum ww_err wear(const struct ww_model *base, const struct ww_run_options *run,
+                        struct ww_disguise *out, struct ww_error *err)
 {
     struct worn *w = ww_calloc(1, sizeof(*w));
     struct ww_error why = {0};
@@ -197,7 +199,7 @@ static enum ww_err wear(const struct ww_model *base, struct ww_disguise *out,
     if (!rc && w->suspect && taken > 0 && out->depths.n == 0) {
         rc = ww_depths_find(w->suspect->model, base, &out->depths, &why);
     }
-    rc = rc || !w->suspect ? rc : look(w, base, &out->depths, &why);
+    rc = rc || !w->suspect ? rc : look(w, base, run, &out->depths, &why);
     use = !rc && w->suspect && (w->locked || taken > 0);
     if (rc == WW_E_CONFIG || rc == WW_E_TENSOR) {
         rc = WW_OK; /* no clothes that fit */
@@ -211,13 +213,14 @@ static enum ww_err wear(const struct ww_model *base, struct ww_disguise *out,
 }
 
 static enum ww_err lock_alone(const struct ww_model *base, bool noisy,
-                              struct ww_disguise *out, bool *took, struct ww_error *err)
+                              const struct ww_run_options *run, struct ww_disguise *out,
+                              bool *took, struct ww_error *err)
 {
     struct ww_model *model = out->model;
     enum ww_err rc = WW_OK;
 
     out->model = NULL;
-    rc = ww_disguise_locked(model, base, noisy, out, took, err);
+    rc = ww_disguise_locked(model, base, noisy, run, out, took, err);
     out->model = model;
     return rc;
 }
@@ -234,13 +237,14 @@ static void drop_lock(struct ww_disguise *out, const struct ww_reader *reader)
 /* A lock leaves gains as they are, so one that was found is the whole disguise unless
  * they were moved as well; that hides a part of a lock, and is undone first then. */
 enum ww_err ww_disguise_lock_or_gains(const struct ww_model *base, bool noisy,
+                                      const struct ww_run_options *run,
                                       struct ww_disguise *out, bool *took,
                                       struct ww_error *err)
 {
     const struct ww_reader *reader =
         out->model->n_files ? out->model->files[0].reader : NULL;
     bool moved = false;
-    enum ww_err rc = lock_alone(base, noisy, out, took, err);
+    enum ww_err rc = lock_alone(base, noisy, run, out, took, err);
 
     if (!rc && *took) {
         rc = ww_disguise_gains_moved(out->model, base, &moved, err);
@@ -251,11 +255,12 @@ enum ww_err ww_disguise_lock_or_gains(const struct ww_model *base, bool noisy,
     if (*took) {
         drop_lock(out, reader);
     }
-    rc = ww_disguise_folded(base, noisy, out, took, err);
-    return rc || *took || !moved ? rc : lock_alone(base, noisy, out, took, err);
+    rc = ww_disguise_folded(base, noisy, run, out, took, err);
+    return rc || *took || !moved ? rc : lock_alone(base, noisy, run, out, took, err);
 }
 
-enum ww_err ww_disguise_moved(const struct ww_model *base, struct ww_disguise *out,
+enum ww_err ww_disguise_moved(const struct ww_model *base,
+                              const struct ww_run_options *run, struct ww_disguise *out,
                               struct ww_error *err)
 {
     bool took = false;
@@ -263,7 +268,7 @@ enum ww_err ww_disguise_moved(const struct ww_model *base, struct ww_disguise *o
 
     /* Layers in other places point elsewhere as well. */
     if (!rc && out->depths.n == 0) {
-        rc = ww_disguise_lock_or_gains(base, false, out, &took, err);
+        rc = ww_disguise_lock_or_gains(base, false, run, out, &took, err);
     }
-    return rc || took || !base->config ? rc : wear(base, out, err);
+    return rc || took || !base->config ? rc : wear(base, run, out, err);
 }

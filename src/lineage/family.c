@@ -283,7 +283,8 @@ static enum ww_err warn_odd(struct ww_family *f, const struct odd_models *odd,
     return rc;
 }
 
-enum ww_err ww_family_open(const char *const *paths, unsigned n, struct ww_family *out,
+enum ww_err ww_family_open(const char *const *paths, unsigned n,
+                           const struct ww_run_options *run, struct ww_family *out,
                            struct ww_error *err)
 {
     struct odd_models odd = {0};
@@ -301,21 +302,22 @@ enum ww_err ww_family_open(const char *const *paths, unsigned n, struct ww_famil
     }
     rc = rc ? rc : warn_odd(out, &odd, err);
     if (!rc) {
-        rc = ww_disguise_open(paths[WW_FAMILY_SUSPECT], out->models[WW_FAMILY_BASE],
+        rc = ww_disguise_open(paths[WW_FAMILY_SUSPECT], out->models[WW_FAMILY_BASE], run,
                               &out->disguise, &out->warnings, err);
         out->models[WW_FAMILY_SUSPECT] = out->disguise.model;
     }
     if (!rc) {
-        rc = ww_disguise_rotated(out->models, n, &out->disguise, err);
+        rc = ww_disguise_rotated(out->models, n, run, &out->disguise, err);
         out->models[WW_FAMILY_SUSPECT] = out->disguise.model;
     }
     if (!rc) {
         rc = ww_disguise_scaled(out->models, n, &out->disguise, err);
         out->models[WW_FAMILY_SUSPECT] = out->disguise.model;
     }
-    rc = rc ? rc : ww_disguise_loud(out->models[WW_FAMILY_BASE], &out->disguise, err);
+    rc =
+        rc ? rc : ww_disguise_loud(out->models[WW_FAMILY_BASE], run, &out->disguise, err);
     rc = rc ? rc : align(out, err);
-    rc = rc ? rc : ww_family_leave_strangers(out, err);
+    rc = rc ? rc : ww_family_leave_strangers(out, run, err);
     return rc ? rc : warn_little(out, err);
 }
 

@@ -34,8 +34,10 @@ struct ww_family {
     struct ww_strlist warnings;
 };
 
-/** paths as models. WW_E_UNRELATED when no tensor is shared. */
-enum ww_err ww_family_open(const char *const *paths, unsigned n, struct ww_family *out,
+/** paths as models. run: as in ww_disguise_open. WW_E_UNRELATED when no tensor is shared.
+ */
+enum ww_err ww_family_open(const char *const *paths, unsigned n,
+                           const struct ww_run_options *run, struct ww_family *out,
                            struct ww_error *err) WW_MUST_USE;
 void ww_family_release(struct ww_family *family);
 /** WW_E_CHANGED when a file moved since it was opened. */

@@ -14,7 +14,8 @@ void ww_locked_turn_release(struct ww_locked_turn *turn)
 
 /* The lock of what is turned back, taken off what is not. */
 static enum ww_err undo(struct ww_locked_turn *turn, const struct ww_model *base,
-                        const struct ww_reader *back, bool *took, struct ww_error *err)
+                        const struct ww_reader *back, const struct ww_run_options *run,
+                        bool *took, struct ww_error *err)
 {
     const struct ww_reader *const rotated[] = {&turn->floats->file.reader};
     struct ww_weight_file *file = &turn->floats->model->files[0];
@@ -22,7 +23,8 @@ static enum ww_err undo(struct ww_locked_turn *turn, const struct ww_model *base
     enum ww_err rc = WW_OK;
 
     file->reader = back;
-    rc = ww_disguise_locked(turn->floats->model, base, false, &turn->lock, took, err);
+    rc =
+        ww_disguise_locked(turn->floats->model, base, false, run, &turn->lock, took, err);
     file->reader = rotated[0];
     if (rc || !*took) {
         return rc;
@@ -39,8 +41,8 @@ static enum ww_err undo(struct ww_locked_turn *turn, const struct ww_model *base
 
 enum ww_err ww_locked_turn_find(const struct ww_model *suspect,
                                 const struct ww_model *base, ww_unwritten_fn back,
-                                void *payload, struct ww_locked_turn *out,
-                                struct ww_error *err)
+                                void *payload, const struct ww_run_options *run,
+                                struct ww_locked_turn *out, struct ww_error *err)
 {
     struct ww_unwritten turned;
     bool took = false;
@@ -48,7 +50,7 @@ enum ww_err ww_locked_turn_find(const struct ww_model *suspect,
 
     if (!rc && out->floats) {
         ww_unwritten_beside(out->floats->model, back, payload, &turned);
-        rc = undo(out, base, &turned.reader, &took, err);
+        rc = undo(out, base, &turned.reader, run, &took, err);
     }
     if (rc || !took) {
         ww_locked_turn_release(out);

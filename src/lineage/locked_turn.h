@@ -28,7 +28,8 @@ struct ww_locked_turn {
  *  runs alone. base is borrowed until the release. *out is empty where none was found. */
 enum ww_err ww_locked_turn_find(const struct ww_model *suspect,
                                 const struct ww_model *base, ww_unwritten_fn back,
-                                void *payload, struct ww_locked_turn *out,
+                                void *payload, const struct ww_run_options *run,
+                                struct ww_locked_turn *out,
                                 struct ww_error *err) WW_MUST_USE;
 /** Where its layers lie in the base, in what is turned back; none where each lies in its
  *  own place. scratch is empty again afterwards; back may read from its floats. */

@@ -24,7 +24,9 @@ enum ww_err ww_replay_undo_lock(struct ww_replaying *r, struct ww_error *err)
     const struct ww_model *relative = relative_of(&r->plan);
     struct ww_error why = {0};
     char *text = NULL;
-    enum ww_err rc = relative ? ww_disguise_moved(relative, &r->disguise, &why) : WW_OK;
+    enum ww_err rc =
+        relative ? ww_disguise_moved(relative, &r->options->run, &r->disguise, &why)
+                 : WW_OK;
 
     /* NaN hides a lock, and has bits like any other number. */
     if (rc && rc != WW_E_NONFINITE) {

@@ -50,7 +50,8 @@ enum ww_err ww_rotated_read(const struct ww_model *model, uint32_t tensor,
  * matrices do not lie along the base's when turned back. Results depend on the machine in
  * their last bits. */
 enum ww_err ww_rotated_fit(struct ww_model *const *models, unsigned n_models,
-                           const struct ww_depths *depths, struct ww_rotation *rotation,
+                           const struct ww_depths *depths,
+                           const struct ww_run_options *run, struct ww_rotation *rotation,
                            bool *related, struct ww_error *err) WW_MUST_USE;
 
 /** Of a suspect whose gains are folded in: was its stream not turned at all? It was not
@@ -61,6 +62,7 @@ enum ww_err ww_rotated_fit(struct ww_model *const *models, unsigned n_models,
  * is then the suspect's but for a factor, and so are steps and cells of its rounding.
  * Else rotation is left as it was. */
 enum ww_err ww_rotated_still(struct ww_model *const *models, unsigned n_models,
+                             const struct ww_run_options *run,
                              struct ww_rotation *rotation, bool *still,
                              struct ww_error *err) WW_MUST_USE;
 

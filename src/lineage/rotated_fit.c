@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "stream/cpus.h"
 #include "la/la.h"
 #include "lineage/family.h"
 #include "lineage/moments.h"
@@ -31,6 +32,7 @@ struct fit {
     unsigned n_models;
     unsigned k; /* sources */
     const struct ww_depths *depths;
+    const struct ww_run_options *run;
     struct ww_rotation *rotation;
     uint32_t *at;   /* [n_tensors][n_models]: of the suspect's tensors on the stream */
     bool *use;      /* [n_tensors] */
@@ -376,7 +378,8 @@ static enum ww_err each_tensor(struct fit *f, piece_fn piece, struct ww_error *e
 
     for (uint32_t t = 0; t < f->rotation->n_tensors && !rc; t++) {
         double like[3] = {0};
-        if (f->use[t] && !f->rotation->parts[t].is_gain) {
+        rc = ww_run_progress(f->run, "rotation", t, f->rotation->n_tensors, err);
+        if (!rc && f->use[t] && !f->rotation->parts[t].is_gain) {
             rc = read_tensor(f, t, piece, like, err);
         }
     }
@@ -495,12 +498,14 @@ static enum ww_err take_room(struct fit *f, struct ww_error *err)
 }
 
 static struct fit fit_of(struct ww_model *const *models, unsigned n_models,
-                         const struct ww_depths *depths, struct ww_rotation *rotation)
+                         const struct ww_depths *depths, const struct ww_run_options *run,
+                         struct ww_rotation *rotation)
 {
     return (struct fit){.models = models,
                         .n_models = n_models,
                         .k = n_models - WW_FAMILY_SOURCES,
                         .depths = depths,
+                        .run = run,
                         .rotation = rotation,
                         .every = 1};
 }
@@ -518,10 +523,11 @@ static void release(struct fit *f)
 }
 
 enum ww_err ww_rotated_fit(struct ww_model *const *models, unsigned n_models,
-                           const struct ww_depths *depths, struct ww_rotation *rotation,
+                           const struct ww_depths *depths,
+                           const struct ww_run_options *run, struct ww_rotation *rotation,
                            bool *related, struct ww_error *err)
 {
-    struct fit f = fit_of(models, n_models, depths, rotation);
+    struct fit f = fit_of(models, n_models, depths, run, rotation);
     double moved = INFINITY;
     enum ww_err rc = take_room(&f, err);
 
@@ -565,12 +571,13 @@ static enum ww_err choose_still(struct fit *f, double *turned, bool *still,
 }
 
 enum ww_err ww_rotated_still(struct ww_model *const *models, unsigned n_models,
+                             const struct ww_run_options *run,
                              struct ww_rotation *rotation, bool *still,
                              struct ww_error *err)
 {
     const struct ww_depths none = {0};
     const size_t n = rotation->n;
-    struct fit f = fit_of(models, n_models, &none, rotation);
+    struct fit f = fit_of(models, n_models, &none, run, rotation);
     double *turned = rotation->r;
     double *same = ww_calloc(n * n, sizeof(*same));
     double moved = INFINITY;

@@ -17,6 +17,7 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "stream/cpus.h"
 #include "model/convert.h"
 #include "model/elements.h"
 #include "model/f8.h"
@@ -192,7 +193,9 @@ static enum ww_err leave(struct ww_family *f, const enum kind *kinds,
                            "nothing is left to compare");
 }
 
-enum ww_err ww_family_leave_strangers(struct ww_family *family, struct ww_error *err)
+enum ww_err ww_family_leave_strangers(struct ww_family *family,
+                                      const struct ww_run_options *run,
+                                      struct ww_error *err)
 {
     struct look *look = ww_calloc(1, sizeof(*look));
     enum kind *kinds = ww_calloc(family->n_tensors, sizeof(*kinds));
@@ -203,7 +206,8 @@ enum ww_err ww_family_leave_strangers(struct ww_family *family, struct ww_error 
         look->near = family->base_decoded ? ON_STEP : 0;
     }
     for (uint32_t t = 0; t < family->n_tensors && !rc; t++) {
-        rc = find_kind(family, &family->tensors[t], look, &kinds[t], err);
+        rc = ww_run_progress(run, "looking", t, family->n_tensors, err);
+        rc = rc ? rc : find_kind(family, &family->tensors[t], look, &kinds[t], err);
     }
     if (!rc) {
         keep_most(family, kinds);

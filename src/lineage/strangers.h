@@ -11,6 +11,7 @@
  * well what was rounded to the steps that the base's own values lie on. WW_E_QUANTISED
  * when nothing else is there. */
 enum ww_err ww_family_leave_strangers(struct ww_family *family,
+                                      const struct ww_run_options *run,
                                       struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -105,21 +105,39 @@ static bool is_told(const struct ww_varied_ask *a, const double *weights, size_t
     return told;
 }
 
-/* Tensors without a fit take that of their layer, and else the mean. */
+/* That of a layer, else the mean, into the place of tensor t of it. */
+static void fill_gap(const struct ww_varied_ask *a, const double *weights, size_t t,
+                     struct ww_varied *out)
+{
+    for (unsigned i = 0; i < a->k; i++) {
+        double sum = 0;
+        double total = 0;
+        for (size_t o = 0; o < a->n; o++) {
+            const double w = a->layers[o] == a->layers[t] ? weights[o * a->k + i] : 0;
+            sum += w * out->tensors[o * a->k + i];
+            total += w;
+        }
+        out->tensors[t * a->k + i] = total > 0 ? sum / total : out->share[i];
+    }
+}
+
+/* Tensors without a fit take that of their layer, and else the mean: the first one of a
+ * run in one layer is filled, the others take it from there. */
 static void fill_gaps(const struct ww_varied_ask *a, const double *weights,
                       struct ww_varied *out)
 {
+    size_t filled = a->n;
+
     for (size_t t = 0; t < a->n; t++) {
-        const bool told = is_told(a, weights, t);
-        for (unsigned i = 0; i < a->k && !told; i++) {
-            double sum = 0;
-            double total = 0;
-            for (size_t o = 0; o < a->n; o++) {
-                const double w = a->layers[o] == a->layers[t] ? weights[o * a->k + i] : 0;
-                sum += w * out->tensors[o * a->k + i];
-                total += w;
-            }
-            out->tensors[t * a->k + i] = total > 0 ? sum / total : out->share[i];
+        double *own = out->tensors + t * a->k;
+        if (is_told(a, weights, t)) {
+            continue;
+        }
+        if (filled < a->n && a->layers[filled] == a->layers[t]) {
+            memcpy(own, out->tensors + filled * a->k, a->k * sizeof(*own));
+        } else {
+            fill_gap(a, weights, t, out);
+            filled = t;
         }
     }
 }

@@ -78,6 +78,8 @@ enum ww_err ww_verdict_run(const struct ww_verdict_ask *v, struct ww_contest_ask
 struct ww_contest_ask ww_verdict_ask_of(const struct ww_verdict_ask *v)
 {
     return (struct ww_contest_ask){.suspect = v->family->models[WW_FAMILY_SUSPECT],
+                                   .open = v->family->models + WW_FAMILY_BASE,
+                                   .n_open = v->family->n_models - WW_FAMILY_BASE,
                                    .base = v->options->base,
                                    .half = v->half,
                                    .seed = v->options->seed,

@@ -66,7 +66,8 @@ struct ww_known_model; /* merge/source_digests.h */
 /** What a plan owns: ww_merge_plan.impl. */
 struct ww_plan_impl {
     struct ww_pool pool;
-    int *fds; /* of tables made beforehand */
+    bool *lent; /* per model: somebody else's, and stays open */
+    int *fds;   /* of tables made beforehand */
     size_t n_fds;
     const char *lock_json;         /* the lock that the output is under, NULL: none */
     struct ww_unlock_view **views; /* per model: read as open, NULL: it is. Own */
@@ -102,6 +103,15 @@ struct ww_build_lock {
     bool scale; /* with powers of two */
 };
 
+/** Models that somebody has open, and looks at the weights of a plan of. */
+struct ww_open_models {
+    struct ww_model *const *models;
+    uint32_t n;
+    const struct ww_model *like; /* its tensors that only has ([n_tensors]) are planned,
+                                    by their names; NULL: all are */
+    const bool *only;
+};
+
 /** A recipe, and what it is about. */
 struct ww_recipe_use {
     const struct ww_recipe *recipe;
@@ -112,6 +122,8 @@ struct ww_recipe_use {
                                     it, or NULL; NULL for none at all */
     bool decodes; /* eight-bit weights are taken for the floats they stand for: of plans
                      that are looked at alone */
+    struct ww_open_models open; /* decoded, and taken where they are at one of the paths:
+                                   of plans whose weights alone are looked at */
 };
 
 struct ww_build {

@@ -131,6 +131,20 @@ static enum ww_err check_floats(const struct ww_build *build, struct ww_build_mo
     return rc ? rc : ww_model_floats(m->model, m->text, err);
 }
 
+/* The one of that path, lent; NULL: nobody has it open. */
+static struct ww_model *borrow(const struct ww_build *build, uint32_t i, const char *path)
+{
+    const struct ww_open_models *open = &build->use->open;
+    struct ww_plan_impl *impl = build->plan->impl;
+    struct ww_model *found = NULL;
+
+    for (uint32_t k = 0; k < open->n && !found; k++) {
+        found = strcmp(open->models[k]->path, path) == 0 ? open->models[k] : NULL;
+    }
+    impl->lent[i] = found != NULL;
+    return found;
+}
+
 static enum ww_err open_one(struct ww_build *build, uint32_t i, const char *path,
                             struct ww_error *err)
 {
@@ -138,7 +152,8 @@ static enum ww_err open_one(struct ww_build *build, uint32_t i, const char *path
     struct ww_build_model *m = &build->models[i];
     enum ww_err rc = WW_OK;
 
-    rc = ww_model_open(path, &m->model, err);
+    m->model = borrow(build, i, path);
+    rc = m->model ? WW_OK : ww_model_open(path, &m->model, err);
     if (rc) {
         ww_error_context(err, "line %zu: model '%s'", named->line, named->text);
         return rc;
@@ -241,12 +256,14 @@ static enum ww_err list_inputs(struct ww_build *build, struct ww_error *err)
 enum ww_err ww_build_models(struct ww_build *build, struct ww_error *err)
 {
     const struct ww_recipe *recipe = build->recipe;
+    struct ww_plan_impl *impl = build->plan->impl;
     enum ww_err rc = WW_OK;
 
     build->models = ww_pool_calloc(build->pool, recipe->n_models, sizeof(*build->models));
     build->plan->models =
         ww_pool_calloc(build->pool, recipe->n_models, sizeof(*build->plan->models));
-    if (!build->models || !build->plan->models) {
+    impl->lent = ww_pool_calloc(build->pool, recipe->n_models, sizeof(*impl->lent));
+    if (!build->models || !build->plan->models || !impl->lent) {
         return ww_build_no_memory(err);
     }
     for (uint32_t i = 0; i < recipe->n_models && !rc; i++) {

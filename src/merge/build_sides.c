@@ -386,8 +386,12 @@ enum ww_err ww_build_sides(struct ww_build *build, struct ww_error *err)
         build->models[vocab->source == WW_VOCAB_MODEL ? vocab->model : build->donor]
             .model;
     const char *template = NULL;
-    enum ww_err rc = add_config(build, err);
+    const bool alone = build->use->open.n > 0; /* nothing but weights is looked at */
+    enum ww_err rc = alone && !build->sliced ? WW_OK : add_config(build, err);
 
+    if (alone) {
+        return rc;
+    }
     if (!rc) {
         rc = choose_template(build, &template, err);
     }

@@ -103,6 +103,15 @@ static enum ww_err seat_modules(struct ww_build *build, struct ww_build_slot **o
     return rc;
 }
 
+/* Is it one of those that are looked at? */
+static bool is_wanted(const struct ww_build *build, const char *name)
+{
+    const struct ww_open_models *open = &build->use->open;
+    const uint32_t at = open->like ? ww_model_find(open->like, name) : WW_NONE;
+
+    return !open->like || (at != WW_NONE && open->only[at]);
+}
+
 static enum ww_err add_whole(struct ww_build *build, struct ww_error *err)
 {
     const struct ww_build_model *donor = &build->models[build->donor];
@@ -114,6 +123,9 @@ static enum ww_err add_whole(struct ww_build *build, struct ww_error *err)
         const struct ww_layer_place *place = &donor->places[i];
         const char *name = donor->model->tensors[i].name;
         struct ww_build_slot *slot = &slots[ww_build_module_of(build, name)];
+        if (!is_wanted(build, name)) {
+            continue;
+        }
         slot->name = name;
         slot->home = donor->model->tensors[i].file;
         slot->t = place->stack == WW_NONE
@@ -123,10 +135,11 @@ static enum ww_err add_whole(struct ww_build *build, struct ww_error *err)
         rc = ww_build_add_named(build, slot, err);
     }
     head = ww_build_module_of(build, WW_HEAD);
-    if (!rc && head != WW_NONE) {
+    if (!rc && head != WW_NONE && is_wanted(build, WW_HEAD)) {
         rc = ww_build_add_head(build, &slots[head], donor, err);
     }
-    for (uint32_t m = 0; m < build->recipe->n_modules && !rc; m++) {
+    for (uint32_t m = 0; m < build->recipe->n_modules && !rc && !build->use->open.like;
+         m++) {
         rc = ww_build_rest_of_models(build, &slots[m], err);
     }
     return rc;

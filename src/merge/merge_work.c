@@ -262,7 +262,8 @@ enum ww_err ww_work_plan(struct ww_work *work, uint32_t recipe, struct ww_merge_
                                           .len = work->text.len,
                                           .paths = paths,
                                           .adapters = adapters,
-                                          .decodes = work->decodes};
+                                          .decodes = work->decodes,
+                                          .open = work->open};
         rc = ww_merge_plan_make(&use, work->options,
                                 work->looked_at ? NULL : &work->warnings, out, err);
     }

@@ -35,6 +35,7 @@ struct ww_work {
     struct ww_recipe_file file;
     bool looked_at; /* plans are looked at, and nobody hears of warnings */
     bool decodes;   /* eight-bit weights are taken for the floats they stand for */
+    struct ww_open_models open; /* with both: need not be opened again */
     struct ww_strlist warnings;
     struct ww_pool pool;
     char *steps; /* folder of intermediate results, NULL until there is one */

@@ -149,7 +149,9 @@ void ww_merge_plan_release(struct ww_merge_plan *plan)
         ww_unlock_view_free(impl->views[i]);
     }
     for (uint32_t i = 0; i < plan->n_models; i++) {
-        ww_model_close(plan->models[i]);
+        if (!impl->lent[i]) {
+            ww_model_close(plan->models[i]);
+        }
     }
     if (impl) {
         for (size_t i = 0; i < impl->n_fds; i++) {

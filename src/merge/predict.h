@@ -22,6 +22,10 @@ enum ww_err ww_recipe_view_open(struct ww_recipe_view *view, const char *text,
                                 const struct ww_run_options *run,
                                 struct ww_error *err) WW_MUST_USE;
 void ww_recipe_view_release(struct ww_recipe_view *view);
+/** Models that are open, and decoded, need not be opened for the plans: they are borrowed
+ *  until these are released, and so is the rest. Plans are of weights alone then, without
+ *  the files beside, and of whole models with open->only of those tensors alone. */
+void ww_recipe_view_lend(struct ww_recipe_view *view, const struct ww_open_models *open);
 /** From now on the model of this name lies there. */
 enum ww_err ww_recipe_view_place(struct ww_recipe_view *view, const char *name,
                                  const char *path, struct ww_error *err) WW_MUST_USE;

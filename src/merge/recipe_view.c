@@ -38,6 +38,11 @@ void ww_recipe_view_release(struct ww_recipe_view *view)
     memset(view, 0, sizeof(*view));
 }
 
+void ww_recipe_view_lend(struct ww_recipe_view *view, const struct ww_open_models *open)
+{
+    view->work.open = *open;
+}
+
 enum ww_err ww_recipe_view_place(struct ww_recipe_view *view, const char *name,
                                  const char *path, struct ww_error *err)
 {

@@ -8,6 +8,8 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "util/fail.h"
+
 #define MAX_THREADS 16u
 
 unsigned ww_threads_wanted(const struct ww_run_options *options)
@@ -22,4 +24,14 @@ unsigned ww_threads_wanted(const struct ww_run_options *options)
         n = all > 0 ? (unsigned)all : 1;
     }
     return n < MAX_THREADS ? n : MAX_THREADS;
+}
+
+enum ww_err ww_run_progress(const struct ww_run_options *run, const char *phase,
+                            uint64_t done, uint64_t total, struct ww_error *err)
+{
+    if (run && run->progress &&
+        run->progress(run->progress_payload, phase, done, total)) {
+        return WW_FAIL(err, WW_E_CANCELLED, "interrupted");
+    }
+    return WW_OK;
 }

@@ -84,7 +84,8 @@ static const char *unit_of(const char *phase, size_t len)
         {"collecting", "items"}, {"evaluating", "trials"}, {"trace", "copies"},
         {"adapters", "tensors"}, {"extract", "tensors"},   {"comparing", "answers"},
         {"check", "blocks"},     {"heads", "parts"},       {"attention", "parts"},
-        {"neurons", "parts"},    {"rotation", "parts"}};
+        {"neurons", "parts"},    {"rotation", "parts"},    {"turning back", "parts"},
+        {"looking", "tensors"}};
     for (size_t i = 0; i < sizeof counted / sizeof counted[0]; i++) {
         if (strlen(counted[i].phase) == len &&
             strncmp(counted[i].phase, phase, len) == 0) {

@@ -3,7 +3,9 @@
 #include "ww_test.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "attack/attack_view.h"
 #include "crypto/secret.h"
 #include "lock/activation.h"
 #include "model/convert.h"
@@ -307,6 +309,51 @@ static void every_step_can_be_cancelled_and_leaves_nothing(void **unused)
     stage_free(&s);
 }
 
+static int stop(void *payload, const char *phase, uint64_t done, uint64_t total)
+{
+    (void)payload;
+    (void)phase;
+    (void)done;
+    (void)total;
+    return 1;
+}
+
+/* What is read is not scored: once the lock is known, the anchor's weights are not asked
+ * for, and who waits for that can end it. */
+static void a_view_reads_the_locked_model_alone(void **unused)
+{
+    const struct ww_run_options run = {.progress = stop};
+    struct ww_model *models[2] = {NULL, NULL};
+    struct ww_attack_view *view = NULL;
+    const struct ww_reader *reader = NULL;
+    struct ww_buf source;
+    struct stage s;
+    struct ww_error err = {0};
+    char path[400];
+    (void)unused;
+    stage_init(&s, "llama", true, 0.1);
+    OK(ww_model_open(s.locked, &models[0], &err));
+    OK(ww_model_open(s.anchor, &models[1], &err));
+    FAILS(ww_attack_view_open(models[0], models[1], false, &run, &view, &err),
+          WW_E_CANCELLED);
+    assert_null(view);
+    OK(ww_attack_view_open(models[0], models[1], false, NULL, &view, &err));
+    assert_non_null(view);
+    snprintf(path, sizeof(path), "%s/model.safetensors", s.anchor);
+    assert_int_equal(truncate(path, 0), 0);
+    read_weights(s.source, &source);
+    uint8_t *read = test_malloc(source.len);
+    reader = ww_attack_view_reader(view, 0);
+    OK(reader->read(reader->payload, 0, read, source.len, &err));
+    assert_memory_equal(read, source.data, source.len);
+    test_free(read);
+    ww_buf_release(&source);
+    ww_attack_view_free(view);
+    ww_model_close(models[0]);
+    ww_model_close(models[1]);
+    stage_free(&s);
+}
+
 static void other_shapes_and_architectures_are_refused(void **unused)
 {
     struct stage s;
@@ -341,6 +388,7 @@ int main(void)
         cmocka_unit_test(an_anchor_of_noise_is_refused),
         cmocka_unit_test(an_anchor_without_numbers_is_refused),
         cmocka_unit_test(every_step_can_be_cancelled_and_leaves_nothing),
+        cmocka_unit_test(a_view_reads_the_locked_model_alone),
         cmocka_unit_test(other_shapes_and_architectures_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

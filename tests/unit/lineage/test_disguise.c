@@ -82,7 +82,7 @@ static void end(struct room *r)
 static enum ww_err open_it(struct room *r, struct ww_error *err)
 {
     ww_disguise_release(&r->d);
-    return ww_disguise_open(r->suspect, r->base, &r->d, &r->notes, err);
+    return ww_disguise_open(r->suspect, r->base, NULL, &r->d, &r->notes, err);
 }
 
 /* The whole of "w.weight", and once more in two parts. */

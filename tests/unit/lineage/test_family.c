@@ -70,7 +70,7 @@ static uint32_t compare(const struct table *suspect, unsigned n_suspect,
 
     put_model(folders[0], suspect, n_suspect);
     put_model(folders[1], base, n_base);
-    OK(ww_family_open(paths, 3, &family, &err));
+    OK(ww_family_open(paths, 3, NULL, &family, &err));
     *told = 0;
     for (size_t i = 0; i < family.warnings.n; i++) {
         for (unsigned w = 0; w < 2; w++) {
@@ -157,7 +157,7 @@ static void what_has_the_steps_of_the_base_is_left_out(void **state)
 
     put_stepped(folders[0], true, true);
     put_stepped(folders[1], false, true);
-    OK(ww_family_open(paths, 3, &family, &err));
+    OK(ww_family_open(paths, 3, NULL, &family, &err));
     assert_int_equal(family.n_tensors, 1);
     assert_string_equal(family.tensors[0].name, "b");
     assert_int_equal(family.n_strangers, 1);
@@ -165,7 +165,7 @@ static void what_has_the_steps_of_the_base_is_left_out(void **state)
         strstr(family.warnings.items[0], "'w.weight' first, is not compared"));
     ww_family_release(&family);
     put_stepped(folders[0], true, false);
-    FAILS(ww_family_open(paths, 3, &family, &err), WW_E_QUANTISED);
+    FAILS(ww_family_open(paths, 3, NULL, &family, &err), WW_E_QUANTISED);
     assert_non_null(strstr(err.text, "nothing is left to compare"));
     ww_family_release(&family);
     ww_test_rmdir(folders[0]);

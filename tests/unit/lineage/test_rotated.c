@@ -134,7 +134,7 @@ static void rotation_and_gains_of_a_sum_are_found(void **state)
 
     make(f, true, 0.7);
     start(f);
-    OK(ww_rotated_fit(f->models, 3, &in_place, &f->rotation, &related, &err));
+    OK(ww_rotated_fit(f->models, 3, &in_place, NULL, &f->rotation, &related, &err));
     assert_true(related);
     for (size_t i = 0; i < WIDTH * WIDTH; i++) {
         assert_true(fabs(f->r[i] - f->turn[i]) < 1e-5);
@@ -148,6 +148,31 @@ static void rotation_and_gains_of_a_sum_are_found(void **state)
     test_free(f);
 }
 
+static int stop(void *payload, const char *phase, uint64_t done, uint64_t total)
+{
+    (void)payload;
+    (void)phase;
+    (void)done;
+    (void)total;
+    return 1;
+}
+
+static void who_waits_for_a_rotation_can_end_it(void **state)
+{
+    const struct ww_run_options run = {.progress = stop};
+    struct family *f = test_calloc(1, sizeof(*f));
+    struct ww_error err = {0};
+    bool related = false;
+    (void)state;
+
+    make(f, true, 0.7);
+    start(f);
+    FAILS(ww_rotated_fit(f->models, 3, &in_place, &run, &f->rotation, &related, &err),
+          WW_E_CANCELLED);
+    end(f);
+    test_free(f);
+}
+
 static void a_stranger_is_none(void **state)
 {
     struct family *f = test_calloc(1, sizeof(*f));
@@ -157,7 +182,7 @@ static void a_stranger_is_none(void **state)
 
     make(f, false, 0.7);
     start(f);
-    OK(ww_rotated_fit(f->models, 3, &in_place, &f->rotation, &related, &err));
+    OK(ww_rotated_fit(f->models, 3, &in_place, NULL, &f->rotation, &related, &err));
     assert_false(related);
     end(f);
     test_free(f);
@@ -174,7 +199,7 @@ static void a_stream_that_was_not_turned_stays(void **state)
     make(f, true, 0);
     start(f);
     rotation_by(0.01, f->r);
-    OK(ww_rotated_still(f->models, 3, &f->rotation, &still, &err));
+    OK(ww_rotated_still(f->models, 3, NULL, &f->rotation, &still, &err));
     assert_true(still);
     for (size_t i = 0; i < WIDTH * WIDTH; i++) {
         assert_true(f->r[i] == (i % (WIDTH + 1) == 0));
@@ -199,7 +224,7 @@ static void a_stream_that_was_turned_is_not_still(void **state)
     make(f, true, 0.3);
     start(f);
     rotation_by(0.3, f->r);
-    OK(ww_rotated_still(f->models, 3, &f->rotation, &still, &err));
+    OK(ww_rotated_still(f->models, 3, NULL, &f->rotation, &still, &err));
     assert_false(still);
     for (size_t i = 0; i < WIDTH * WIDTH; i++) {
         assert_true(f->r[i] == f->turn[i]);
@@ -212,6 +237,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rotation_and_gains_of_a_sum_are_found),
+        cmocka_unit_test(who_waits_for_a_rotation_can_end_it),
         cmocka_unit_test(a_stranger_is_none),
         cmocka_unit_test(a_stream_that_was_not_turned_stays),
         cmocka_unit_test(a_stream_that_was_turned_is_not_still),

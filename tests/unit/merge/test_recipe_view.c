@@ -38,6 +38,41 @@ static void a_plan_that_is_looked_at_warns_nobody(void **state)
     ww_fx_free(model);
 }
 
+/* Who tries hundreds of recipes of one family has its models open, and looks at a few
+ * tensors: nothing of a model is read again, and no other tensor is planned. */
+static void models_that_are_open_are_not_opened_again(void **state)
+{
+    const struct ww_run_options run = {0};
+    const bool only[] = {false, true};
+    struct ww_recipe_view view;
+    struct ww_merge_plan plan;
+    struct ww_error err = {0};
+    char recipe[400];
+    char config[400];
+    (void)state;
+    struct ww_fx *model = ww_fx_new("{\"model_type\":\"plain\",\"num_hidden_layers\":2}");
+    ww_fx_add(model, "4,4", "model.layers.0.mlp.weight");
+    ww_fx_add(model, "4,4", "model.layers.1.mlp.weight");
+    ww_fx_open(model);
+    struct ww_model *const models[] = {model->model};
+    const struct ww_open_models open = {models, 1, model->model, only};
+    snprintf(recipe, sizeof(recipe), "{merge_method: passthrough, models: [{model: %s}]}",
+             model->path);
+    snprintf(config, sizeof(config), "%s/config.json", model->path);
+    assert_int_equal(ww_file_write(config, "{", 1, 0644, true, &err), WW_OK);
+    assert_int_equal(ww_recipe_view_open(&view, recipe, "t", ".", 0, &run, &err), WW_OK);
+    assert_int_equal(ww_recipe_view_plan(&view, WW_NONE, NULL, &plan, &err), WW_E_JSON);
+    ww_merge_plan_release(&plan);
+    ww_recipe_view_lend(&view, &open);
+    assert_int_equal(ww_recipe_view_plan(&view, WW_NONE, NULL, &plan, &err), WW_OK);
+    assert_int_equal(plan.n_tensors, 1);
+    assert_string_equal(plan.tensors[0].name, model->model->tensors[1].name);
+    assert_int_equal(plan.n_files, 1); /* no config, no card */
+    ww_merge_plan_release(&plan);
+    ww_recipe_view_release(&view);
+    ww_fx_free(model); /* who lent it closes it */
+}
+
 /* What a policy is asked about is what a weight does, not the number in the recipe. */
 static void the_share_of_a_source_is_what_it_does(void **state)
 {
@@ -107,6 +142,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_plan_that_is_looked_at_warns_nobody),
+        cmocka_unit_test(models_that_are_open_are_not_opened_again),
         cmocka_unit_test(the_share_of_a_source_is_what_it_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
