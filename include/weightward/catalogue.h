@@ -27,6 +27,8 @@ struct ww_index_options {
 struct ww_index_entry {
     char *name;
     char *known_as; /* the name that the same weights have already, or NULL */
+    char *note;     /* how it was read, where weights are no floats; NULL: as they are,
+                       or not read */
     bool added;
 };
 
@@ -40,6 +42,7 @@ WW_API void ww_index_report_release(struct ww_index_report *report);
 
 /**
  * Add models to a catalogue, made when it is not there; each is a folder, or NAME=FOLDER.
+ * Eight-bit weights and MXFP4 are taken for the floats that they stand for.
  * One transaction a model: what was added before an error stays. Weights that are known
  * are left out, unread when path, sizes and times are those of then. where is a path or
  * a postgresql:// URI without a password. WW_E_EXISTS for other weights under a known

@@ -54,10 +54,60 @@ static enum ww_err covers_most(const struct ww_agreeing *a, bool *most,
     return rc;
 }
 
+/* What bits say of a recipe, and why. */
+struct judged {
+    enum ww_lineage_agreement what;
+    const char *why;
+};
+
+/* A source that changes nothing is declared and not observed. Another model in the place
+ * of one gives a second recipe: where both give all bits the declared one is as true. */
+static struct judged judge(const struct ww_replay_report *r)
+{
+    const bool all = r->match >= 1;
+    bool idle = false;
+    bool better = false;
+    bool alike = false;
+
+    for (size_t c = 0; c < r->n_controls; c++) {
+        const struct ww_replay_control *other = &r->controls[c];
+        const bool near = 1 - other->match <= WW_REPLAY_TIMES_WORSE * (1 - r->match);
+        idle |= near && !other->control;
+        better |= near && other->control && other->match > r->match;
+        alike |= near && other->control;
+    }
+    if (r->match < WW_REPLAY_SUPPORTED || better) {
+        return (struct judged){
+            WW_LINEAGE_DISAGREES,
+            better ? "the recipe in the folder gives more of the suspect's bits with a "
+                     "candidate in the place of one of its sources"
+                   : "the recipe in the folder does not give the suspect's bits"};
+    }
+    if (idle) {
+        return (struct judged){WW_LINEAGE_DISAGREES,
+                               "the recipe in the folder gives the suspect's bits as "
+                               "well without one of its sources"};
+    }
+    if (!alike) {
+        return (struct judged){WW_LINEAGE_AGREES,
+                               "the recipe in the folder gives the suspect's bits"};
+    }
+    return all ? (struct judged){WW_LINEAGE_AGREES,
+                                 "the recipe in the folder gives the suspect's bits, as "
+                                 "it "
+                                 "does with a candidate in the place of one of its "
+                                 "sources"}
+               : (struct judged){WW_LINEAGE_UNTOLD,
+                                 "the recipe in the folder gives nearly as many of the "
+                                 "suspect's bits with a candidate in the place of one of "
+                                 "its sources"};
+}
+
 /* The recipe that lies in the folder, replayed. */
 static enum ww_err replay(struct ww_agreeing *a, struct ww_error *err)
 {
     struct ww_verify_lineage_report *r = a->report;
+    struct judged judged;
     bool most = true;
     char *path = ww_path_join(a->suspect, WW_MERGE_RECIPE_FILE);
     const struct ww_replay_options options = {.recipe = path,
@@ -94,7 +144,8 @@ static enum ww_err replay(struct ww_agreeing *a, struct ww_error *err)
                 1 - without->match > WW_REPLAY_TIMES_WORSE * (1 - r->replay.match);
         }
     }
-    if (!rc && (r->replay.supports || r->replay.drawn)) {
+    judged = judge(&r->replay);
+    if (!rc && (judged.what != WW_LINEAGE_DISAGREES || r->replay.drawn)) {
         rc = covers_most(a, &most, err);
     }
     if (rc) {
@@ -107,18 +158,9 @@ static enum ww_err replay(struct ww_agreeing *a, struct ww_error *err)
             "shapes and dtypes",
             err);
     }
-    if (r->replay.drawn && !r->replay.supports) {
-        return ww_agree_drawn(a, err);
-    }
-    return r->replay.supports
-               ? ww_agree_conclude(a, WW_LINEAGE_AGREES,
-                                   "the recipe in the folder gives the suspect's bits",
-                                   err)
-               : ww_agree_conclude(
-                     a, WW_LINEAGE_DISAGREES,
-                     "the recipe in the folder does not give the suspect's bits, or "
-                     "gives them as well without one of its sources",
-                     err);
+    return r->replay.drawn && judged.what == WW_LINEAGE_DISAGREES
+               ? ww_agree_drawn(a, err)
+               : ww_agree_conclude(a, judged.what, judged.why, err);
 }
 
 enum ww_err ww_lineage_verify(const char *suspect,
@@ -137,6 +179,8 @@ enum ww_err ww_lineage_verify(const char *suspect,
                                "the folder declares nothing: no " WW_MERGE_RECIPE_FILE
                                ", and no base_model in its card",
                                err);
+    } else if (!rc && a.declared.unread) {
+        rc = ww_agree_conclude(&a, WW_LINEAGE_UNTOLD, a.declared.unread, err);
     } else if (!rc && strcmp(a.declared.file, WW_MERGE_RECIPE_FILE) == 0) {
         rc = replay(&a, err);
     } else if (!rc) {

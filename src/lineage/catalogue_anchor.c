@@ -9,11 +9,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "model/convert.h"
+#include "model/elements.h"
 #include "model/vocab_names.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/fs.h"
 #include "util/str.h"
 
 #define STEP_MOST 16
@@ -53,28 +52,16 @@ static enum ww_err decode_rows(const struct ww_disguise *decoded, uint32_t index
     return rc;
 }
 
-static enum ww_err read_rows(const struct ww_model *model, const struct ww_tensor *t,
-                             double *out, struct ww_error *err)
+static enum ww_err read_rows(const struct ww_model *model, uint32_t index,
+                             const struct ww_tensor *t, double *out, struct ww_error *err)
 {
     const size_t width = (size_t)t->shape[1];
-    const size_t row_bytes = width * (ww_dtype_bits(t->dtype) / 8);
-    const struct ww_weight_file *file = &model->files[t->file];
-    uint8_t *bytes = ww_calloc(row_bytes, 1);
+    uint8_t *bytes = ww_calloc(width, ww_dtype_bits(t->dtype) / 8);
     enum ww_err rc = bytes ? WW_OK : WW_FAIL_MEMORY(err, "'%s'", t->name);
 
     for (uint64_t a = 0; a < WW_PRINT_ANCHORS && !rc; a++) {
-        rc = ww_pread_full(file->fd, bytes, row_bytes,
-                           t->offset + a * step_of(t->shape[0]) * row_bytes, file->name,
-                           err);
-        if (!rc && ww_count_nonfinite(t->dtype, bytes, width) > 0) {
-            rc = WW_FAIL(
-                err, WW_E_NONFINITE,
-                "tensor '%s' of '%s' holds NaN or infinity; repair the weights first",
-                t->name, model->path);
-        }
-        if (!rc) {
-            ww_to_double(t->dtype, bytes, out + a * width, width);
-        }
+        rc = ww_elements_double(model, index, a * step_of(t->shape[0]) * width, width,
+                                bytes, out + a * width, err);
     }
     ww_free(bytes);
     return rc;
@@ -100,7 +87,7 @@ enum ww_err ww_anchor_gram(const struct ww_model *model,
         goto out;
     }
     rc = decoded ? decode_rows(decoded, index, t, rows, err)
-                 : read_rows(model, t, rows, err);
+                 : read_rows(model, index, t, rows, err);
     for (size_t i = 0; i < WW_PRINT_ANCHORS && !rc; i++) {
         for (size_t j = 0; j <= i; j++) {
             double sum = 0;

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "lineage/catalogue_stored.h"
 #include "model/f8.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -122,7 +123,9 @@ static enum ww_err finish(struct decoded *d, struct ww_error *err)
     ww_free(out->tensors);
     out->tensors = NULL;
     out->n_tensors = 0;
-    return rc;
+    return rc || !d->suspect->stored
+               ? rc
+               : ww_print_add_bytes(d->suspect->stored, d->options, out, err);
 }
 
 enum ww_err ww_print_decoded(const struct ww_disguise *suspect,

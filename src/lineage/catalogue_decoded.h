@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The print of a suspect whose weights are quantised: sketch and anchors, of the numbers
- * that are behind its bytes. Its bytes are nobody else's, so nothing is hashed. */
+ * that are behind its bytes. Bytes of safetensors are hashed, since a catalogue may have
+ * them; it has none of a GGUF file. */
 #ifndef WW_LINEAGE_CATALOGUE_DECODED_H
 #define WW_LINEAGE_CATALOGUE_DECODED_H
 

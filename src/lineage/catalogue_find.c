@@ -96,13 +96,15 @@ static enum ww_err take_more(struct ww_lookup *s, const struct ww_decompose_repo
             continue;
         }
         take_share(&match, from);
-        rc = ww_lookup_add(s->report, s->family.members[s->more[i]].name, match,
-                           ww_strdup(s->print->decoded
-                                         ? "by the files: the sketches see mostly "
-                                           "rounding, and did not pick it"
-                                         : "by the files: the sketches picked a model "
-                                           "that is nearly this one"),
-                           err);
+        rc = ww_lookup_add(
+            s->report, s->family.members[s->more[i]].name, match,
+            ww_strdup(s->by_spectra ? "by the files: spectra of heads are rough, and "
+                                      "did not pick it"
+                      : s->print->decoded ? "by the files: the sketches see mostly "
+                                            "rounding, and did not pick it"
+                                          : "by the files: the sketches picked a model "
+                                            "that is nearly this one"),
+            err);
     }
     return rc;
 }
@@ -203,10 +205,25 @@ static enum ww_err confirm(struct find *f, struct ww_error *err)
         ww_error_clear(err);
         rc = take_back(f, err);
     } else if (!rc) {
+        s->confirmed = true;
         rc = take_confirmed(s, &found, err);
     }
     ww_decompose_report_release(&found);
     return rc;
+}
+
+static enum ww_err warn_decoded_root(struct find *f, struct ww_error *err)
+{
+    const struct ww_lookup *s = &f->search;
+
+    return s->pursuit.n > 0 && ww_lookup_drawn(s)
+               ? ww_strlist_add(&f->warnings,
+                                "could not tell from the prints: the root is quantised, "
+                                "and what rounding took of it is in all that was made of "
+                                "its weights before, which looks like a share; the files "
+                                "would tell",
+                                err)
+               : WW_OK;
 }
 
 static enum ww_err search(struct find *f, struct ww_error *err)
@@ -224,7 +241,7 @@ static enum ww_err search(struct find *f, struct ww_error *err)
                             "missing and shares are rough; the files would tell",
                             err);
     }
-    return rc;
+    return rc || f->search.confirmed ? rc : warn_decoded_root(f, err);
 }
 
 /* Weights that are packed say nothing but whose they are, where they are somebody's. */

@@ -20,7 +20,7 @@ struct hidden {
     float *spectra;    /* [family->n][m] */
     bool *use;         /* [family->n]: has spectra of this shape, near the suspect's */
     double *distances; /* [family->n] */
-    double *likeness;  /* [family->n] */
+    double *likeness;  /* [family->n]; goes over to who asked */
 };
 
 static int by_id(const void *key, const void *member)
@@ -148,6 +148,6 @@ out:
     ww_free(h.spectra);
     ww_free(h.use);
     ww_free(h.distances);
-    ww_free(h.likeness);
+    out->likeness = h.likeness;
     return rc;
 }

@@ -8,8 +8,9 @@
 #include "lineage/catalogue_store.h"
 
 struct ww_hidden {
-    size_t root;     /* member; family.n: none has spectra like the suspect's */
-    double distance; /* of the suspect's spectra from the root's, relative */
+    size_t root;      /* member; family.n: none has spectra like the suspect's */
+    double distance;  /* of the suspect's spectra from the root's, relative */
+    double *likeness; /* [family.n], as of a pursuit; the caller's to free */
     struct ww_pursuit pursuit;
     struct ww_mates mates[WW_PURSUIT_MOST];
 };

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lineage/catalogue_store.h"
+#include "lineage/catalogue_stored.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/str.h"
@@ -36,15 +37,16 @@ static enum ww_err check_name(const char *name, struct ww_error *err)
     return WW_OK;
 }
 
-static enum ww_err read_and_add(struct ww_db *db, const struct ww_model *model,
+static enum ww_err read_and_add(struct ww_db *db, struct ww_model *model,
                                 const struct ww_store_model *who,
                                 const struct ww_index_options *options,
                                 struct ww_index_report *report,
                                 struct ww_index_entry *entry, struct ww_error *err)
 {
-    const struct ww_print_options how = {options->sample, options->fine, options->run};
+    const struct ww_print_options how = {
+        .sample = options->sample, .fine = options->fine, .run = options->run};
     struct ww_print print;
-    enum ww_err rc = ww_print_make(model, &how, &print, err);
+    enum ww_err rc = ww_print_stored(model, &how, &print, &entry->note, err);
 
     if (rc) {
         return rc;
@@ -128,6 +130,7 @@ void ww_index_report_release(struct ww_index_report *report)
     for (size_t i = 0; i < report->n_entries; i++) {
         ww_free(report->entries[i].name);
         ww_free(report->entries[i].known_as);
+        ww_free(report->entries[i].note);
     }
     ww_free(report->entries);
     memset(report, 0, sizeof(*report));

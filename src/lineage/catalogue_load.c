@@ -159,7 +159,7 @@ static enum ww_err take_member(void *payload, const struct ww_db_value *c, size_
     }
     rc = ww_store_blob(&c[4], WW_SHA256_BYTES, "a stamp", err);
     if (!rc) {
-        rc = ww_store_floats(&c[5], sketch, WW_SKETCH_COARSE, "a sketch", err);
+        rc = ww_store_floats(&c[6], sketch, WW_SKETCH_COARSE, "a sketch", err);
     }
     if (rc) {
         return rc;
@@ -174,6 +174,7 @@ static enum ww_err take_member(void *payload, const struct ww_db_value *c, size_
     }
     m->id = c[0].number;
     m->root = c[3].number != 0;
+    m->decoded = c[5].number != 0;
     m->place = ww_strdup(c[2].bytes);
     memcpy(m->stamp, c[4].bytes, WW_SHA256_BYTES);
     /* Here, where the sketch is in the first cache. */
@@ -216,7 +217,8 @@ enum ww_err ww_store_family(struct ww_db *db, const struct ww_print *suspect,
         return WW_FAIL_MEMORY(err, "a catalogue");
     }
     return ww_db_run(db,
-                     "SELECT m.id, m.name, m.place, m.root, m.stamp, s.coarse "
+                     "SELECT m.id, m.name, m.place, m.root, m.stamp, m.decoded, "
+                     "s.coarse "
                      "FROM ww_models m JOIN ww_sketches s ON s.model = m.id "
                      "WHERE m.family = $1 ORDER BY m.id",
                      v, 1, take_member, &taking, err);

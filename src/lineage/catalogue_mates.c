@@ -194,8 +194,7 @@ bool ww_mates_apart(const struct ww_mates *mates)
     return mates->own > mates->mate + mates->margin;
 }
 
-bool ww_mates_source(const struct ww_mates *mates, double unexplained)
+bool ww_mates_source(const struct ww_mates *mates, double unexplained, double most)
 {
-    return ww_mates_apart(mates) &&
-           (ww_mates_inform(mates) || unexplained <= WW_MATES_EXPLAINED);
+    return ww_mates_apart(mates) && (ww_mates_inform(mates) || unexplained <= most);
 }

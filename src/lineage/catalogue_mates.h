@@ -35,8 +35,8 @@ bool ww_mates_inform(const struct ww_mates *mates);
 /** Is the pick's own part larger than any mate's? */
 bool ww_mates_apart(const struct ww_mates *mates);
 /** Is the pick a source? Own part larger than any mate's; and either mates that say how
- *  alike siblings are, or most of the difference explained. */
-bool ww_mates_source(const struct ww_mates *mates, double unexplained);
+ *  alike siblings are, or no more than `most` of the difference unexplained. */
+bool ww_mates_source(const struct ww_mates *mates, double unexplained, double most);
 /** Without mates that inform, this much may be left: a sibling with a cosine of 0.7 to
  * the pick would leave as much. */
 #define WW_MATES_EXPLAINED 0.5

@@ -150,7 +150,7 @@ static void hand_in(struct member *m, uint32_t k, enum ww_err rc, uint64_t bytes
     if (!rc) {
         rc = note_progress(c, bytes, err);
     }
-    if (!rc && ww_print_is_body(&c->model->tensors[index])) {
+    if (!rc && !c->options->bytes && ww_print_is_body(&c->model->tensors[index])) {
         hand_over(m, k);
     }
     if (rc && k < c->failed) {
@@ -180,7 +180,7 @@ static void *work(void *payload)
         if (k == WW_NONE) {
             return NULL;
         }
-        rc = ww_tensor_reader_run(&m->reader, c->model, c->options->sample, k,
+        rc = ww_tensor_reader_run(&m->reader, c->model, c->options, k,
                                   &c->print->tensors[k], &bytes, &err);
         hand_in(m, k, rc, bytes, &err);
     }
@@ -337,9 +337,11 @@ static enum ww_err finish(const struct crew *c, struct ww_print *out,
     if (!rc) {
         rc = hash_model(h, out, err);
     }
-    if (!rc) {
-        rc = ww_print_family(c->model, out, err);
+    if (rc || c->options->bytes) {
+        ww_sha256_free(h);
+        return rc;
     }
+    rc = ww_print_family(c->model, out, err);
     if (!rc) {
         rc = ww_print_narrow(c->sum, c->m, WW_SKETCH_COARSE, &out->coarse, err);
     }

@@ -32,9 +32,12 @@ struct ww_print {
     struct ww_print_tensor *tensors; /* in bytewise order of the files' names */
     uint32_t n_tensors;
     bool sampled;
-    bool decoded; /* of quantised weights: no tensors, no digest, no spectra */
-    double body;  /* elements that the sketch covers */
-    double noise; /* squared length of what quantising added to it */
+    bool decoded; /* of a quantised suspect: no spectra; digest and tensors are those of
+                     its bytes, where it is of safetensors, and there are none else */
+    uint32_t
+        n_decoded; /* of a model to be catalogued: tensors whose floats it is made of */
+    double body;   /* elements that the sketch covers */
+    double noise;  /* squared length of what quantising added to it */
     uint8_t
         digest[WW_SHA256_BYTES]; /* root of the tensor tree; of a sample, of its hashes */
     uint8_t family[WW_SHA256_BYTES]; /* of the body's names and shapes */
@@ -50,6 +53,7 @@ struct ww_print {
 
 struct ww_print_options {
     bool sample;
+    bool bytes; /* digest and hashes alone: nothing is made of the values */
     bool fine;
     struct ww_run_options run;
 };

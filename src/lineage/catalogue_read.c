@@ -6,9 +6,9 @@
 
 #include "crypto/sha_blocks.h"
 #include "model/convert.h"
+#include "model/elements.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/fs.h"
 #include "util/num.h"
 
 #define STRETCH 4096 /* elements widened at once: they stay in the first cache */
@@ -137,7 +137,7 @@ struct job {
     struct ww_print_tensor *out;
     struct rows rows;
     uint64_t key;
-    bool sample;
+    const struct ww_print_options *how;
     uint32_t rank;
     uint64_t *bytes;
 };
@@ -185,7 +185,7 @@ static enum ww_err hash_bytes(struct job *job, uint64_t offset, uint64_t n,
     struct ww_tensor_reader *r = job->r;
     uint8_t prefix[WW_TREE_PREFIX];
 
-    if (job->sample) {
+    if (job->how->sample) {
         ww_sha_update(&r->content, r->bytes, n);
         return WW_OK;
     }
@@ -209,12 +209,12 @@ static enum ww_err take_range(struct job *job, uint64_t offset, uint64_t n,
 
     for (uint64_t at = 0; at < n && !rc; at += WW_READ_CHUNK) {
         const uint64_t len = ww_min_u64(WW_READ_CHUNK, n - at);
-        rc = ww_pread_full(file->fd, job->r->bytes, (size_t)len,
-                           job->t->offset + offset + at, file->name, err);
+        rc = ww_weight_bytes(file, job->t->offset + offset + at, job->r->bytes,
+                             (size_t)len, err);
         if (!rc) {
             rc = hash_bytes(job, offset + at, len, err);
         }
-        if (!rc && ww_print_is_body(job->t)) {
+        if (!rc && !job->how->bytes && ww_print_is_body(job->t)) {
             rc = sketch_bytes(job, job->r->bytes, offset + at, len, err);
         }
         if (!rc) {
@@ -267,8 +267,9 @@ static uint64_t row_bytes_of(const struct ww_tensor *t)
 }
 
 enum ww_err ww_tensor_reader_run(struct ww_tensor_reader *r, const struct ww_model *model,
-                                 bool sample, uint32_t rank, struct ww_print_tensor *out,
-                                 uint64_t *bytes, struct ww_error *err)
+                                 const struct ww_print_options *how, uint32_t rank,
+                                 struct ww_print_tensor *out, uint64_t *bytes,
+                                 struct ww_error *err)
 {
     const struct ww_tensor *t = &model->tensors[out->index];
     struct job job = {.r = r,
@@ -277,7 +278,7 @@ enum ww_err ww_tensor_reader_run(struct ww_tensor_reader *r, const struct ww_mod
                       .out = out,
                       .rows = {.row_bytes = row_bytes_of(t)},
                       .key = ww_sketch_key(out->name),
-                      .sample = sample,
+                      .how = how,
                       .rank = rank,
                       .bytes = bytes};
     enum ww_err rc = WW_OK;
@@ -291,12 +292,12 @@ enum ww_err ww_tensor_reader_run(struct ww_tensor_reader *r, const struct ww_mod
     memset(r->buckets, 0, r->m * sizeof(*r->buckets));
     ww_sha_reset(&r->content);
     r->n_leaves = 0;
-    if (sample && out->rows > 0 && t->n_bytes > WW_SAMPLE_WHOLE) {
+    if (how->sample && out->rows > 0 && t->n_bytes > WW_SAMPLE_WHOLE) {
         rc = take_sample(&job, err);
     } else {
         rc = take_range(&job, 0, t->n_bytes, err);
     }
-    if (!rc && !sample) {
+    if (!rc && !how->sample) {
         rc = fold_leaves(&job, err);
     }
     ww_sha_final(&r->content, out->sha256);

@@ -28,10 +28,11 @@ enum ww_err ww_tensor_reader_init(struct ww_tensor_reader *r, size_t m,
                                   struct ww_error *err) WW_MUST_USE;
 void ww_tensor_reader_release(struct ww_tensor_reader *r);
 
-/** Fill out's hashes, and r->buckets when the tensor is of the body; rank is its place by
- *  name. *bytes grows by what was read. */
+/** Fill out's hashes, and r->buckets when the tensor is of the body and how asks for more
+ *  than bytes; rank is its place by name. *bytes grows by what was read. */
 enum ww_err ww_tensor_reader_run(struct ww_tensor_reader *r, const struct ww_model *model,
-                                 bool sample, uint32_t rank, struct ww_print_tensor *out,
-                                 uint64_t *bytes, struct ww_error *err) WW_MUST_USE;
+                                 const struct ww_print_options *how, uint32_t rank,
+                                 struct ww_print_tensor *out, uint64_t *bytes,
+                                 struct ww_error *err) WW_MUST_USE;
 
 #endif

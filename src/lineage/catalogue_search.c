@@ -21,6 +21,8 @@
 #define IN_PLACE 0.95
 /* A likeness that no member has. */
 #define TAKEN (-2.0)
+/* Unexplained by nothing. */
+#define NONE (-1.0)
 
 enum ww_err ww_lookup_add(struct ww_find_report *report, const char *name,
                           struct ww_find_match match, char *evidence,
@@ -50,8 +52,8 @@ static enum ww_err find_identical(struct ww_lookup *s, struct ww_error *err)
     char *name = NULL;
     enum ww_err rc = WW_OK;
 
-    if (s->print->decoded) {
-        return WW_OK; /* its bytes are nobody's */
+    if (s->print->n_tensors == 0) {
+        return WW_OK; /* a GGUF file, whose bytes are nobody's */
     }
     rc = ww_store_known(s->db, "digest", s->print->digest, &name, err);
 
@@ -223,12 +225,19 @@ static enum ww_err compare_anchors(struct ww_lookup *s, struct ww_error *err)
     return rc;
 }
 
+bool ww_lookup_drawn(const struct ww_lookup *s)
+{
+    return s->root < s->family.n && s->family.members[s->root].decoded &&
+           (s->print->decoded || s->pursuit.unexplained > WW_LINEAGE_ELSEWHERE);
+}
+
 /* of: what was compared, weights by their sketches or spectra. */
 static enum ww_err add_pick(struct ww_lookup *s, const char *of,
                             const struct ww_pursuit_pick *p, const struct ww_mates *mates,
                             struct ww_error *err)
 {
-    const bool source = ww_mates_source(mates, s->pursuit.unexplained);
+    const bool source = ww_mates_source(mates, s->pursuit.unexplained,
+                                        ww_lookup_drawn(s) ? NONE : WW_MATES_EXPLAINED);
     const struct ww_find_match match = {.kind = source ? "source" : "similar",
                                         .share = p->share,
                                         .low = -1,
@@ -301,16 +310,13 @@ static bool may_be_hidden(const struct ww_lookup *s)
 /* Whom the files are asked about beside the picks. */
 static void keep_more(struct ww_lookup *s, double *likeness)
 {
-    if (!may_be_hidden(s) && !may_be_twins(s)) {
-        return;
-    }
     for (unsigned i = 0; i < s->pursuit.n; i++) {
         likeness[s->pursuit.picks[i].member] = TAKEN;
     }
     while (s->n_more < WW_LOOKUP_MORE) {
         size_t best = s->family.n;
         for (size_t i = 0; i < s->family.n; i++) {
-            if (likeness[i] > TAKEN && s->family.related[i] &&
+            if (likeness[i] > TAKEN &&
                 (best == s->family.n || likeness[i] > likeness[best])) {
                 best = i;
             }
@@ -347,14 +353,15 @@ static enum ww_err find_sources(struct ww_lookup *s, struct ww_error *err)
         s->alone[i] = !ww_mates_inform(&mates[i]);
         rc = add_pick(s, "weights", &s->pursuit.picks[i], &mates[i], err);
     }
-    if (!rc) {
+    if (!rc && (may_be_hidden(s) || may_be_twins(s))) {
         keep_more(s, likeness);
     }
     ww_free(likeness);
     return rc;
 }
 
-static enum ww_err take_hidden(struct ww_lookup *s, const struct ww_hidden *hidden,
+/* Spectra are few, so that a pick may stand for others: files are asked for more. */
+static enum ww_err take_hidden(struct ww_lookup *s, struct ww_hidden *hidden,
                                struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
@@ -378,6 +385,10 @@ static enum ww_err take_hidden(struct ww_lookup *s, const struct ww_hidden *hidd
         s->alone[i] = !ww_mates_inform(&hidden->mates[i]);
         rc = add_pick(s, "spectra", &s->pursuit.picks[i], &hidden->mates[i], err);
     }
+    if (!rc) {
+        s->by_spectra = true;
+        keep_more(s, hidden->likeness);
+    }
     return rc;
 }
 
@@ -399,6 +410,9 @@ static enum ww_err find_moved(struct ww_lookup *s, struct ww_error *err)
                 : WW_FAIL_MEMORY(err, "a search");
     if (!rc && hidden->root < s->family.n) {
         rc = take_hidden(s, hidden, err);
+    }
+    if (hidden) {
+        ww_free(hidden->likeness);
     }
     ww_free(hidden);
     return rc;

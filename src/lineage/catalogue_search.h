@@ -19,7 +19,9 @@ struct ww_lookup {
     const struct ww_print *print; /* of the suspect */
     const char *root_name;        /* that a user named; NULL: found */
     unsigned threads;
+    bool by_spectra; /* weights are in other places, heads told the picks */
     bool by_bytes; /* its weights cannot be read: nothing but equal bytes is looked for */
+    bool confirmed; /* the files were compared */
     struct ww_find_report *report;
     /* What was found: */
     struct ww_store_family family;
@@ -41,6 +43,10 @@ enum ww_err ww_lookup_run(struct ww_lookup *search, struct ww_error *err) WW_MUS
 enum ww_err ww_lookup_add(struct ww_find_report *report, const char *name,
                           struct ww_find_match match, char *evidence,
                           struct ww_error *err) WW_MUST_USE;
+/** What rounding took of a quantised root is in all that was made of its weights before,
+ *  members and suspect, so that each looks like a source of the other. May the picks be
+ *  that? Not where they leave little of a suspect that was not rounded itself. */
+bool ww_lookup_drawn(const struct ww_lookup *search);
 void ww_lookup_release(struct ww_lookup *search);
 
 #endif

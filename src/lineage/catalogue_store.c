@@ -193,13 +193,14 @@ static enum ww_err add_model(struct ww_db *db, int64_t id,
                                     ww_db_text(who->place),
                                     ww_db_blob(who->stamp, WW_SHA256_BYTES),
                                     ww_db_int(print->n_tensors),
-                                    ww_db_int((int64_t)print->n_elements)};
+                                    ww_db_int((int64_t)print->n_elements),
+                                    ww_db_int(print->n_decoded)};
     struct ww_buf room;
     enum ww_err rc =
         ww_store_run(db,
                      "INSERT INTO ww_models (id, name, digest, family, root, place, "
-                     "stamp, n_tensors, n_elements) "
-                     "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                     "stamp, n_tensors, n_elements, decoded) "
+                     "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
                      v, WW_LEN(v), err);
 
     ww_buf_init(&room, (size_t)256 << 20);

@@ -6,7 +6,7 @@
 #include "db/db.h"
 #include "lineage/catalogue_print.h"
 
-#define WW_CATALOGUE_VERSION 2
+#define WW_CATALOGUE_VERSION 3
 #define WW_CATALOGUE_ID UINT32_C(0x57774361) /* "WwCa" */
 /** Least row hashes of a tensor that the index of rows has. */
 #define WW_ROW_KEYS 4
@@ -58,6 +58,7 @@ struct ww_store_member {
     char *place;
     uint8_t stamp[WW_SHA256_BYTES];
     bool root;
+    bool decoded; /* its weights were rounded to eight bits or fewer */
 };
 struct ww_store_family {
     struct ww_store_member *members; /* by id */

@@ -18,7 +18,7 @@ static const char *const schema[] = {
     "UNIQUE,"
     " digest %s NOT NULL UNIQUE, family %s NOT NULL, root BIGINT NOT NULL,"
     " place TEXT NOT NULL, stamp %s NOT NULL, n_tensors BIGINT NOT NULL,"
-    " n_elements BIGINT NOT NULL)",
+    " n_elements BIGINT NOT NULL, decoded BIGINT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS ww_models_family ON ww_models (family, id)",
     "CREATE INDEX IF NOT EXISTS ww_models_stamp ON ww_models (stamp)",
     "CREATE TABLE IF NOT EXISTS ww_sketches (model %i PRIMARY KEY, coarse %s NOT "

@@ -13,16 +13,24 @@
 #define MAX_CARD ((size_t)1 << 20)
 #define MAX_NAMES 1024
 
-static enum ww_err add(const struct ww_ynode *node, struct ww_strlist *names,
+/* A model that is passed over would be one that nobody declared. */
+static enum ww_err add(const struct ww_ynode *node, struct ww_declared *out,
                        struct ww_error *err)
 {
     const char *text = NULL;
 
-    if (!ww_ytext(node, &text) || text[0] == '\0' || names->n >= MAX_NAMES ||
-        !ww_text_ok((const uint8_t *)text, strlen(text)) || ww_strlist_has(names, text)) {
+    if (!ww_ytext(node, &text) || !ww_text_ok((const uint8_t *)text, strlen(text))) {
+        out->unread = "base_model of the card has an entry that is no name of a model";
         return WW_OK;
     }
-    return ww_strlist_add(names, text, err);
+    if (text[0] == '\0' || ww_strlist_has(&out->names, text)) {
+        return WW_OK;
+    }
+    if (out->names.n >= MAX_NAMES) {
+        out->unread = "base_model of the card has more than 1024 entries";
+        return WW_OK;
+    }
+    return ww_strlist_add(&out->names, text, err);
 }
 
 static enum ww_declared_relation relation_of(const struct ww_ynode *root)
@@ -44,17 +52,18 @@ enum ww_err ww_declared_card(const uint8_t *text, size_t len, struct ww_declared
     struct ww_yaml *card = ww_card_open(text, len);
     const struct ww_ynode *root = card ? ww_yaml_root(card, 0) : NULL;
     const struct ww_ynode *said = ww_yget(root, "base_model");
-    struct ww_strlist *names = &out->names;
     enum ww_err rc = WW_OK;
 
     out->relation = relation_of(root);
-
+    if (!card && ww_card_has_front(text, len)) {
+        out->unread = "the front matter of the card cannot be read as YAML";
+    }
     if (said && ww_ytype(said) == WW_Y_LIST) {
         for (said = ww_yfirst(said); said && !rc; said = ww_ynext(said)) {
-            rc = add(said, names, err);
+            rc = add(said, out, err);
         }
     } else if (said) {
-        rc = add(said, names, err);
+        rc = add(said, out, err);
     }
     ww_yaml_free(card);
     return rc;
@@ -96,7 +105,7 @@ enum ww_err ww_declared_read(const char *folder, struct ww_declared *out,
     }
     if (!rc && there && !out->file) {
         rc = ww_declared_card(text.data, text.len, out, err);
-        out->file = out->names.n ? WW_DECLARED_CARD : NULL;
+        out->file = out->names.n || out->unread ? WW_DECLARED_CARD : NULL;
     }
     if (fd >= 0) {
         close(fd);

@@ -19,12 +19,15 @@ struct ww_declared {
     const char *file;        /* static: where it is said; NULL: nowhere */
     struct ww_strlist names; /* of a card: base_model, as written */
     enum ww_declared_relation relation;
+    const char
+        *unread; /* static: why not all that a card declares is known; NULL: it is */
 };
 
 /** The recipe first; a card that is none says nothing. Release in every case. */
 enum ww_err ww_declared_read(const char *folder, struct ww_declared *out,
                              struct ww_error *err) WW_MUST_USE;
-/** base_model and base_model_relation of a card's front matter. */
+/** base_model and base_model_relation of a card's front matter. The Hub takes a name or a
+ *  list of names; of anything else out->unread is set. */
 enum ww_err ww_declared_card(const uint8_t *text, size_t len, struct ww_declared *out,
                              struct ww_error *err) WW_MUST_USE;
 void ww_declared_release(struct ww_declared *declared);

@@ -28,8 +28,10 @@ struct ww_disguise {
     struct ww_model *model;     /* under the base's names; owned */
     const struct ww_model *raw; /* as it is stored, where model is made of it and a lock
                                    was undone; NULL: model's files are */
-    char *undone;               /* one sentence; NULL: there was no disguise */
-    struct ww_depths depths;    /* where its layers lie in the base */
+    const struct ww_model *stored; /* safetensors whose numbers read decodes, before
+                                      anything else was undone; NULL: none. Borrowed */
+    char *undone;                  /* one sentence; NULL: there was no disguise */
+    struct ww_depths depths;       /* where its layers lie in the base */
     /* Elements [first, first + n) of a tensor of model. NULL: the model's files hold
      * them. From any thread, from many at once. */
     enum ww_err (*read)(void *payload, uint32_t tensor, uint64_t first, size_t n,

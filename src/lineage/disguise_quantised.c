@@ -94,10 +94,7 @@ static enum ww_err tell(const struct quantised *q, struct ww_disguise *out,
 
     out->undone =
         ww_asprintf("%" PRIu32 " tensors of %s weights, decoded with their scales",
-                    q->weights.n_decoded,
-                    q->weights.n_four == 0            ? "eight-bit"
-                    : q->weights.eight.n_decoded == 0 ? "MXFP4"
-                                                      : "eight-bit and MXFP4");
+                    q->weights.n_decoded, ww_quantised_kind(&q->weights));
     if (!out->undone) {
         return WW_FAIL_MEMORY(err, "a note");
     }
@@ -130,7 +127,8 @@ enum ww_err ww_disguise_quantised(struct ww_model *model, struct ww_disguise *ou
     }
     *took = true;
     q->model = model;
-    *out = (struct ww_disguise){.read = read_quantised,
+    *out = (struct ww_disguise){.stored = model,
+                                .read = read_quantised,
                                 .cells = true,
                                 .unchanged = unchanged,
                                 .free = free_quantised,

@@ -69,6 +69,13 @@ void ww_quantised_release(struct ww_quantised *weights)
     memset(weights, 0, sizeof(*weights));
 }
 
+const char *ww_quantised_kind(const struct ww_quantised *weights)
+{
+    return weights->n_four == 0            ? "eight-bit"
+           : weights->eight.n_decoded == 0 ? "MXFP4"
+                                           : "eight-bit and MXFP4";
+}
+
 bool ww_quantised_is(const struct ww_quantised *weights, uint32_t tensor)
 {
     return weights->names[tensor] || ww_eight_bit_is(&weights->eight, tensor);

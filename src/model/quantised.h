@@ -25,6 +25,9 @@ enum ww_err ww_quantised_find(const struct ww_model *model, struct ww_quantised 
                               struct ww_error *err) WW_MUST_USE;
 void ww_quantised_release(struct ww_quantised *weights);
 
+/** "eight-bit", "MXFP4", or both, of weights some of which are decoded. Static. */
+const char *ww_quantised_kind(const struct ww_quantised *weights);
+
 /** Is a tensor of the model decoded, or read as it is? */
 bool ww_quantised_is(const struct ww_quantised *weights, uint32_t tensor);
 /** What a decoded tensor stands for, as F32; its name is a borrow. */

@@ -20,6 +20,7 @@ enum ww_err ww_report_index_json(const char *catalogue,
         ww_jw_kstr(&w, "name", report->entries[i].name);
         ww_jw_kbool(&w, "added", report->entries[i].added);
         ww_jw_kstr(&w, "known_as", report->entries[i].known_as);
+        ww_jw_kstr(&w, "note", report->entries[i].note);
         ww_jw_close(&w);
     }
     ww_jw_close(&w);

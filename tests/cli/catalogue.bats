@@ -134,6 +134,84 @@ kinds() { jq -c '[.matches[] | [.name, .kind]]' "$@"; }
     jq -e '.matches[0].name == "base" and .tensors_frozen == .tensors' answer
 }
 
+# rounded SRC DST [STEPS]: matrices of its layers as int8 with scales of rows, and in
+# DST-bf16 what these stand for.
+rounded() {
+    mkdir "$2" "$2-bf16"
+    cp "$1/config.json" "$2"
+    cp "$1/config.json" "$2-bf16"
+    python3 - "$1" "$2" "${3:-127}" <<'EOP'
+import array, json, struct, sys
+def near(x):
+    bits = struct.unpack("<I", struct.pack("<f", x))[0]
+    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16
+def save(folder, tensors):
+    new, at = {}, 0
+    for name, dtype, shape, data in tensors:
+        new[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(data)]}
+        at += len(data)
+    text = json.dumps(new).encode()
+    text += b" " * (-len(text) % 8)
+    with open(folder + "/model.safetensors", "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + b"".join(t[3] for t in tensors))
+raw = open(sys.argv[1] + "/model.safetensors", "rb").read()
+n = struct.unpack("<Q", raw[:8])[0]
+head, body = json.loads(raw[8:8 + n]), raw[8 + n:]
+wide, plain, whole, floats = [], [], [], []
+for name, t in sorted(head.items()):
+    data = body[slice(*t["data_offsets"])] if name != "__metadata__" else b""
+    if ".layers." not in name or len(t["shape"]) != 2:
+        plain += [(name, t["dtype"], t["shape"], data)] if data else []
+        continue
+    rows, width = t["shape"]
+    v = array.array("f", array.array("I", [h << 16 for h in array.array("H", data)]).tobytes())
+    scales = array.array("f", [max(map(abs, v[r * width:(r + 1) * width])) / int(sys.argv[3]) for r in range(rows)])
+    q = array.array("b", [round(x / scales[i // width]) for i, x in enumerate(v)])
+    wide.append((name + "_scale", "F32", [rows, 1], scales.tobytes()))
+    whole.append((name, "I8", t["shape"], q.tobytes()))
+    back = array.array("H", [near(x * scales[i // width]) for i, x in enumerate(q)])
+    floats.append((name, "BF16", t["shape"], back.tobytes()))
+save(sys.argv[2], wide + plain + whole)
+save(sys.argv[2] + "-bf16", plain + floats)
+EOP
+}
+
+@test "models in eight bits are catalogued decoded, and found by their bytes as well" {
+    for name in base expert-rev expert-caesar; do
+        rounded "$family/$name" "$name"
+    done
+    "$WW" lineage index c.db base --root --json -q >answer
+    jq -e '.models[0].note == "28 tensors of eight-bit weights, decoded with their scales"' answer
+    "$WW" lineage index c.db expert-rev expert-caesar -q
+    blend 0.6 0.25 # of the weights before they were rounded
+    mv suspect before
+    sed "s,$family/\\([a-z-]*\\),$PWD/\\1-bf16," recipe.yml >rounded.yml
+    "$WW" merge rounded.yml suspect -q
+    "$WW" lineage find c.db suspect --json -q --no-confirm >answer
+    jq -e '[.matches[] | [.name, .kind]] == [["expert-rev", "source"], ["expert-caesar", "source"]] and
+           (.matches[0].share - 0.6 | fabs) < 0.02 and .unexplained < 0.01' answer
+    make_keys
+    "$WW" lock suspect locked --key lock -q
+    rounded suspect again
+    for form in suspect locked again; do
+        "$WW" lineage find c.db "$form" --json -q >"$form.json"
+        jq -e '.root == "base" and ([.matches[] | select(.share > 0.02).name] | sort) ==
+               ["expert-caesar", "expert-rev"] and (.matches | all(.confirmed))' "$form.json"
+    done
+    jq -e '.matches | all(.kind == "source")' suspect.json locked.json
+    # What rounding took of the root is in every member and in what was made before.
+    for name in base expert-rev expert-caesar; do
+        rounded "$family/$name" "coarse-$name" 24
+    done
+    "$WW" lineage index d.db coarse-base --root -q
+    "$WW" lineage index d.db coarse-expert-rev coarse-expert-caesar -q
+    "$WW" lineage find d.db before --json -q --no-confirm >answer
+    jq -e '(.matches | all(.kind == "similar")) and (.warnings | any(test("root is quantised")))' answer
+    cp -r expert-rev copy
+    "$WW" lineage find c.db copy --json -q >answer
+    jq -e '[.matches[] | [.name, .kind]] == [["expert-rev", "identical"]]' answer
+}
+
 # packed SRC DST: its matrices as GPTQ packs them, of some bytes.
 packed() {
     python3 - "$1/model.safetensors" "$2" <<'EOP'
@@ -160,7 +238,8 @@ EOP
     "$WW" lineage index c.db "$family/base" --root -q
     run -6 "$WW" lineage find c.db packed -q
     [[ $output == *"holds packed weights"* ]]
-    "$WW" lineage index c.db packed -q
+    "$WW" lineage index c.db packed --json -q >answer
+    jq -e '.models[0].note | test("packed weights are not decoded")' answer
     cp -r packed copy
     "$WW" lineage find c.db copy --json -q >answer
     jq -e '.root == null and [.matches[].kind] == ["identical"] and .unexplained == null and
@@ -362,7 +441,7 @@ EOP
 @test "known weights are left out, and a second name says so" {
     once index_all
     "$WW" lineage index c.db "$rev" --json -q >answer
-    jq -e '.models == [{name: "expert-rev", added: false, known_as: "expert-rev"}] and
+    jq -e '.models == [{name: "expert-rev", added: false, known_as: "expert-rev", note: null}] and
            .bytes_read == 0 and .models_in_catalogue == 3' answer
     cp -r "$rev" copy
     "$WW" lineage index c.db copy --json -q >answer
@@ -421,13 +500,13 @@ EOP
     refused 3 "expected the file of a catalogue" "$WW" lineage index "$family" "$rev" -q
     once index_all
     cp c.db newer.db
-    sql newer.db "PRAGMA user_version = 3"
-    refused 6 "version 3, this program knows 2" "$WW" lineage find newer.db "$rev" -q
-    refused 6 "version 3, this program knows 2" "$WW" lineage index newer.db "$rev" -q
+    sql newer.db "PRAGMA user_version = 4"
+    refused 6 "version 4, this program knows 3" "$WW" lineage find newer.db "$rev" -q
+    refused 6 "version 4, this program knows 3" "$WW" lineage index newer.db "$rev" -q
     cp c.db older.db
     sql older.db "UPDATE ww_meta SET value = 1 WHERE name = 'version'; PRAGMA user_version = 1"
-    refused 6 "version 1, this program knows 2" "$WW" lineage find older.db "$rev" -q
-    refused 6 "version 1, this program knows 2" "$WW" lineage index older.db "$rev" -q
+    refused 6 "version 1, this program knows 3" "$WW" lineage find older.db "$rev" -q
+    refused 6 "version 1, this program knows 3" "$WW" lineage index older.db "$rev" -q
     cp c.db cut.db
     truncate -s -65536 cut.db
     refused 3 "damaged" "$WW" lineage find cut.db "$rev" -q

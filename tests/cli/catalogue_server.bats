@@ -99,8 +99,8 @@ EOR
     damage "UPDATE ww_sketches SET coarse = decode('0000c07f', 'hex') || substr(coarse, 5)" "NaN or infinity"
     query "UPDATE ww_sketches SET coarse = substr(coarse, 1, 100)"
     refused 3 "a sketch has 100 bytes" "$WW" lineage find "$URI" "$family/expert-caesar" -q
-    query "UPDATE ww_meta SET value = 3 WHERE name = 'version'"
-    refused 6 "version 3, this program knows 2" "$WW" lineage find "$URI" "$family/base" -q
+    query "UPDATE ww_meta SET value = 4 WHERE name = 'version'"
+    refused 6 "version 4, this program knows 3" "$WW" lineage find "$URI" "$family/base" -q
     query "DROP TABLE ww_models, ww_meta"
     refused 4 "refused a statement" "$WW" lineage find "$URI" "$family/base" -q
 }

@@ -45,6 +45,23 @@ here=(--source org/base="$family/base" --source org/rev="$family/expert-rev"
     jq -e '.agrees == false and (.why | test("does not give"))' <<<"$output"
 }
 
+@test "a recipe whose bits a candidate gives as well is a true one, and one that it gives better is not" {
+    merged
+    cp -r "$family/expert-rev" copy
+    for same in copy "$family/expert-rev"; do
+        run -0 verify --candidate "$same"
+        [[ $output == "AGREES: "*"as it does with a candidate in the place of one of its sources"* ]]
+    done
+    "$WW_BIN/perturb_model" "$family/expert-rev" twin 0.0001 1
+    sed -i "s,$family/expert-rev,$PWD/twin," suspect/mergekit_config.yml
+    run -1 verify --candidate "$family/expert-rev"
+    [[ $output == "DISAGREES: "* ]]
+    cp recipe.yml suspect/mergekit_config.yml
+    sed -i "/^dtype/i\\  - {model: $PWD/twin, parameters: {weight: 0}}" suspect/mergekit_config.yml
+    run -1 verify
+    [[ $output == "DISAGREES: "*"as well without one of its sources"* ]]
+}
+
 @test "a recipe that makes little of what the folder holds cannot be told" {
     merged
     LC_ALL=C sed -i 's/model\.layers\./model.lazers./g' suspect/model.safetensors
@@ -161,6 +178,25 @@ EOF
     run -6 verify
     printf -- '---\nbase_model: {a: [b\n---\n' >suspect/README.md
     run -6 verify
+}
+
+@test "a card that is read in part is not taken for all that it declares" {
+    merged
+    rm suspect/mergekit_config.yml
+    while IFS='|' read -r said word; do
+        printf -- "---\n$said\n---\n" >suspect/README.md
+        run -6 verify "${here[@]}" --candidate "$family/expert-caesar" --json
+        jq -e --arg word "$word" '.why | test($word)' <<<"$output"
+    done <<'EOR'
+base_model:\n- org/rev\n- name: org/caesar\n  revision: main|no name of a model
+base_model: {name: org/rev}|no name of a model
+base_model: [[org/rev, org/caesar]]|no name of a model
+base_model:\n\t- org/rev|cannot be read as YAML
+base_model: org/rev\nbase_model: org/caesar|cannot be read as YAML
+base_model: []|declares nothing
+base_models: [org/rev]|declares nothing
+base_model: [org/rev@main, org/caesar]|is not here
+EOR
 }
 
 @test "wrong arguments are refused" {

@@ -18,7 +18,7 @@ CHANGES = {
     "free-list": [(32, b"\x00\x00\x00\x03\x00\x00\x00\x50")],
     "schema-format": [(44, b"\x00\x00\x00\x09")],
     "encoding": [(56, b"\x00\x00\x00\x02")],
-    "user-version": [(60, b"\x00\x00\x00\x03")],
+    "user-version": [(60, b"\x00\x00\x00\x04")],
     "application": [(68, b"\x00\x00\x00\x00")],
     "schema-tree": [(100, b"\x0d")],
     "cells": [(103, b"\xff\xff")],

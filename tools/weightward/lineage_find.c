@@ -56,8 +56,10 @@ static void tell(const struct ww_find_report *report, const char *suspect)
                cli_s(report->n_models));
     }
     if (report->disguise) {
-        printf("suspect: %s; its bytes are its own, so no hashes were compared\n",
-               report->disguise);
+        printf("suspect: %s%s\n", report->disguise,
+               report->tensors > 0
+                   ? ""
+                   : "; its bytes are its own, so no hashes were compared");
     }
     if (report->root) {
         printf("root: '%s' (%s)\n", report->root, report->root_evidence);

@@ -21,6 +21,9 @@ static void tell(const struct ww_index_report *report, const char *catalogue)
         } else {
             printf("added: '%s'\n", e->name);
         }
+        if (e->note) {
+            printf("  %s\n", e->note);
+        }
     }
     printf("%" PRIu64 " model%s in '%s'\n", report->n_models, cli_s(report->n_models),
            catalogue);

@@ -208,7 +208,7 @@ static unsigned sources(const struct family *f, size_t members[WW_PURSUIT_MOST],
     OK(ww_pursue(&p, likeness, &found, &err));
     OK(ww_mates_compare(&p, likeness, &found, mates, &err));
     for (unsigned i = 0; i < found.n; i++) {
-        if (ww_mates_source(&mates[i], found.unexplained)) {
+        if (ww_mates_source(&mates[i], found.unexplained, WW_MATES_EXPLAINED)) {
             members[n++] = found.picks[i].member;
         }
     }

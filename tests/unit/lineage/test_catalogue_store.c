@@ -86,7 +86,7 @@ static void a_newer_catalogue_is_refused_before_it_is_read(void **state)
     char *dir = ww_test_mkdir();
     char *path = make_catalogue(dir);
     (void)state;
-    change(path, "UPDATE ww_meta SET value = 3 WHERE name = 'version'");
+    change(path, "UPDATE ww_meta SET value = 4 WHERE name = 'version'");
     FAILS(find(path, SIBLING), WW_E_VERSION);
     free(path);
     ww_test_rmdir(dir);
