@@ -26,18 +26,7 @@ struct find {
 /* The files as they were indexed? Another model in their place would be a lie. */
 static bool at_hand(const struct ww_store_member *m)
 {
-    struct ww_model *model = NULL;
-    struct ww_error ignored = {0};
-    uint8_t stamp[WW_SHA256_BYTES];
-    bool same = false;
-
-    if (ww_model_open(m->place, &model, &ignored)) {
-        return false;
-    }
-    same = !ww_store_stamp(model, m->place, stamp, &ignored) &&
-           memcmp(stamp, m->stamp, sizeof(stamp)) == 0;
-    ww_model_close(model);
-    return same;
+    return ww_store_at_hand(m->place, m->stamp);
 }
 
 /* Do the files settle who went in? Hardly anything is left for somebody else, also by the

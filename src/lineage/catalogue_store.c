@@ -41,6 +41,22 @@ enum ww_err ww_store_stamp(const struct ww_model *model, const char *place,
     return rc;
 }
 
+bool ww_store_at_hand(const char *place, const uint8_t stamp[WW_SHA256_BYTES])
+{
+    struct ww_model *model = NULL;
+    struct ww_error ignored = {0};
+    uint8_t now[WW_SHA256_BYTES];
+    bool same = false;
+
+    if (ww_model_open(place, &model, &ignored)) {
+        return false;
+    }
+    same = !ww_store_stamp(model, place, now, &ignored) &&
+           memcmp(now, stamp, sizeof(now)) == 0;
+    ww_model_close(model);
+    return same;
+}
+
 static enum ww_err take_text(void *payload, const struct ww_db_value *columns, size_t n,
                              struct ww_error *err)
 {
@@ -214,6 +230,35 @@ static enum ww_err add_model(struct ww_db *db, int64_t id,
     return rc;
 }
 
+static enum ww_err look_there(void *payload, const struct ww_db_value *c, size_t n,
+                              struct ww_error *err)
+{
+    bool *there = payload;
+    enum ww_err rc = ww_store_blob(&c[1], WW_SHA256_BYTES, "a stamp", err);
+    (void)n;
+
+    *there = !rc && c[0].type == WW_DB_TEXT && ww_store_at_hand(c[0].bytes, c[1].bytes);
+    return rc;
+}
+
+/* Files that were moved, or copied to where they can be read. */
+static enum ww_err keep_place(struct ww_db *db, const struct ww_store_model *who,
+                              const struct ww_print *print, struct ww_error *err)
+{
+    const struct ww_db_value v[] = {ww_db_blob(print->digest, WW_SHA256_BYTES),
+                                    ww_db_text(who->place),
+                                    ww_db_blob(who->stamp, WW_SHA256_BYTES)};
+    bool there = false;
+    enum ww_err rc = ww_db_run(db, "SELECT place, stamp FROM ww_models WHERE digest = $1",
+                               v, 1, look_there, &there, err);
+
+    return rc || there
+               ? rc
+               : ww_store_run(
+                     db, "UPDATE ww_models SET place = $2, stamp = $3 WHERE digest = $1",
+                     v, WW_LEN(v), err);
+}
+
 /* Inside the transaction, so that two writers of one model cannot both find it missing.
  */
 static enum ww_err add_locked(struct ww_db *db, const struct ww_store_model *who,
@@ -226,7 +271,7 @@ static enum ww_err add_locked(struct ww_db *db, const struct ww_store_model *who
     enum ww_err rc = ww_store_known(db, "digest", print->digest, known_as, err);
 
     if (rc || *known_as) {
-        return rc;
+        return rc ? rc : keep_place(db, who, print, err);
     }
     rc = ww_store_count(db, "SELECT count(*) FROM ww_models WHERE name = $1", v, 1,
                         &taken, err);

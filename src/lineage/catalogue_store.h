@@ -36,8 +36,12 @@ enum ww_err ww_store_known(struct ww_db *db, const char *column,
                            const uint8_t key[WW_SHA256_BYTES], char **out,
                            struct ww_error *err) WW_MUST_USE;
 
-/** Add in one transaction; *known_as is set, and nothing added, when the weights are
- *  there. WW_E_EXISTS. */
+/** Are the files of a place those of a stamp still? */
+bool ww_store_at_hand(const char *place, const uint8_t stamp[WW_SHA256_BYTES]);
+
+/** Add in one transaction; *known_as is set, and no model added, when the weights are
+ *  there; their place is the new one when they are not at hand in the old. WW_E_EXISTS.
+ */
 enum ww_err ww_store_add(struct ww_db *db, const struct ww_store_model *who,
                          const struct ww_print *print, char **known_as,
                          struct ww_error *err) WW_MUST_USE;

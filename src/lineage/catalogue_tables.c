@@ -104,11 +104,31 @@ static enum ww_err write_meta(struct ww_db *db, const char *name, int64_t value,
         2, err);
 }
 
+/* A writer may have died between making the file and its tables. */
+static enum ww_err check_tables(struct ww_db *db, struct ww_error *err)
+{
+    int64_t n = 1;
+    enum ww_err rc = ww_db_is_server(db)
+                         ? WW_OK
+                         : ww_store_count(db,
+                                          "SELECT count(*) FROM sqlite_master WHERE name "
+                                          "= 'ww_meta'",
+                                          NULL, 0, &n, err);
+
+    return rc || n > 0 ? rc
+                       : WW_FAIL(err, WW_E_MALFORMED,
+                                 "'%s' is empty: who made it did not come to write a "
+                                 "catalogue into it",
+                                 ww_db_name(db));
+}
+
 static enum ww_err check_meta(struct ww_db *db, bool *sampled, struct ww_error *err)
 {
     int64_t version = 0;
     int64_t class = 0;
-    enum ww_err rc = read_meta(db, "version", &version, err);
+    enum ww_err rc = check_tables(db, err);
+
+    rc = rc ? rc : read_meta(db, "version", &version, err);
 
     if (!rc && version != WW_CATALOGUE_VERSION) {
         rc = WW_FAIL(err, version > 0 ? WW_E_VERSION : WW_E_MALFORMED,

@@ -446,6 +446,14 @@ EOP
     cp -r "$rev" copy
     "$WW" lineage index c.db copy --json -q >answer
     jq -e '.models[0].known_as == "expert-rev" and .bytes_read > 0' answer
+    # Where they lie is what a suspect is compared with: the copy counts once it is all there is.
+    "$WW" lineage index m.db "$family/base" --root -q
+    "$WW" lineage index m.db first=copy -q
+    mv copy moved
+    once blend 0.6 0
+    "$WW" lineage find m.db suspect --json -q | jq -e '.warnings | any(test("not where"))'
+    "$WW" lineage index m.db moved "$rev" --json -q | jq -e '.models | all(.known_as == "first")'
+    "$WW" lineage find m.db suspect --json -q | jq -e '.warnings == [] and (.matches | all(.confirmed))'
 }
 
 @test "other weights under a known name are refused, NAME=FOLDER gives another" {
@@ -495,6 +503,9 @@ EOP
     refused 3 "no catalogue" "$WW" lineage index noise.db "$rev" -q
     : >bare.db # a run that was killed before it wrote anything
     refused 3 "'bare.db' is empty" "$WW" lineage find bare.db "$rev" -q
+    sql stamped.db "PRAGMA application_id = 1467433825; PRAGMA user_version = 3" # or before its tables
+    refused 3 "'stamped.db' is empty" "$WW" lineage find stamped.db "$rev" -q
+    "$WW" lineage index stamped.db "$rev" -q
     sql foreign.db "CREATE TABLE t (x)"
     refused 3 "another program" "$WW" lineage index foreign.db "$rev" -q
     refused 3 "expected the file of a catalogue" "$WW" lineage index "$family" "$rev" -q
