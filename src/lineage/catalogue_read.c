@@ -11,6 +11,10 @@
 #include "util/fail.h"
 #include "util/num.h"
 
+/* A shorter row is no longer than two of its hashes, and says as little; more rows than a
+ * vocabulary ever had are no rows of words. */
+#define ROW_LEAST 16
+#define ROWS_MOST (UINT64_C(1) << 24)
 #define STRETCH 4096 /* elements widened at once: they stay in the first cache */
 
 _Static_assert(WW_TREE_CHUNK % WW_READ_CHUNK == 0, "a leaf ends where a read does");
@@ -138,6 +142,7 @@ struct job {
     struct rows rows;
     uint64_t key;
     const struct ww_print_options *how;
+    uint64_t row_bytes; /* 0: no rows */
     uint32_t rank;
     uint64_t *bytes;
 };
@@ -248,7 +253,7 @@ bool ww_sample_takes(uint64_t key, uint64_t block)
 
 static enum ww_err take_sample(struct job *job, struct ww_error *err)
 {
-    const uint64_t block = WW_SAMPLE_BLOCK * job->rows.row_bytes;
+    const uint64_t block = WW_SAMPLE_BLOCK * job->row_bytes;
     enum ww_err rc = WW_OK;
 
     for (uint64_t b = 0; b * block < job->t->n_bytes && !rc; b++) {
@@ -266,6 +271,11 @@ static uint64_t row_bytes_of(const struct ww_tensor *t)
     return rows > 0 && t->n_bytes % rows == 0 ? t->n_bytes / rows : 0;
 }
 
+static bool has_hashes(const struct ww_tensor *t, uint64_t row_bytes)
+{
+    return row_bytes >= ROW_LEAST && t->shape[0] <= ROWS_MOST;
+}
+
 enum ww_err ww_tensor_reader_run(struct ww_tensor_reader *r, const struct ww_model *model,
                                  const struct ww_print_options *how, uint32_t rank,
                                  struct ww_print_tensor *out, uint64_t *bytes,
@@ -276,13 +286,14 @@ enum ww_err ww_tensor_reader_run(struct ww_tensor_reader *r, const struct ww_mod
                       .model = model,
                       .t = t,
                       .out = out,
-                      .rows = {.row_bytes = row_bytes_of(t)},
+                      .row_bytes = row_bytes_of(t),
                       .key = ww_sketch_key(out->name),
                       .how = how,
                       .rank = rank,
                       .bytes = bytes};
     enum ww_err rc = WW_OK;
 
+    job.rows.row_bytes = has_hashes(t, job.row_bytes) ? job.row_bytes : 0;
     out->rows = job.rows.row_bytes ? t->shape[0] : 0;
     out->row_hashes = ww_calloc(out->rows, sizeof(*out->row_hashes));
     if (!out->row_hashes) {
@@ -292,7 +303,7 @@ enum ww_err ww_tensor_reader_run(struct ww_tensor_reader *r, const struct ww_mod
     memset(r->buckets, 0, r->m * sizeof(*r->buckets));
     ww_sha_reset(&r->content);
     r->n_leaves = 0;
-    if (how->sample && out->rows > 0 && t->n_bytes > WW_SAMPLE_WHOLE) {
+    if (how->sample && job.row_bytes > 0 && t->n_bytes > WW_SAMPLE_WHOLE) {
         rc = take_sample(&job, err);
     } else {
         rc = take_range(&job, 0, t->n_bytes, err);

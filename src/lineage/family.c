@@ -243,7 +243,13 @@ static enum ww_err open_parent(const char *path, struct ww_model **out,
                                struct odd_models *odd, struct ww_error *err)
 {
     uint32_t n = 0;
-    enum ww_err rc = ww_model_open(path, out, err);
+    enum ww_err rc = ww_text_ok((const uint8_t *)path, strlen(path))
+                         ? ww_model_open(path, out, err)
+                         : WW_FAIL(err, WW_E_USAGE,
+                                   "the path '%s' is not UTF-8 or holds control "
+                                   "characters, and no recipe can name it; rename the "
+                                   "folder or make a link to it",
+                                   path);
 
     rc = rc ? rc : ww_model_decode(*out, &n, err);
     rc = rc ? rc : ww_model_floats(*out, path, err);

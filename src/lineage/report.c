@@ -177,11 +177,12 @@ static enum ww_err write_command(const struct reporting *r, const char *word, ch
 
 static enum ww_err check_text(const char *what, const char *path, struct ww_error *err)
 {
-    return !path || ww_utf8_ok((const uint8_t *)path, strlen(path))
+    return !path || ww_text_ok((const uint8_t *)path, strlen(path))
                ? WW_OK
                : WW_FAIL(err, WW_E_USAGE,
-                         "the path of the %s, '%s', is not UTF-8 and cannot stand in a "
-                         "report; rename the folder or make a link to it",
+                         "the path of the %s, '%s', is not UTF-8 or holds control "
+                         "characters, and cannot stand in a report; rename the folder or "
+                         "make a link to it",
                          what, path);
 }
 

@@ -112,13 +112,17 @@ static void numbers(struct ww_page *p, const struct ww_decompose_report *d)
 
 static void replay(struct ww_page *p, const struct ww_replay_report *r)
 {
+    if (!r->recipe) {
+        ww_page_put(p, "<h2>Replay</h2>\n<p>No recipe could be inferred.</p>\n");
+        return;
+    }
     ww_page_put(
         p, r->nearest
                ? "<h2>Replay</h2>\n<p>The nearest recipe, which gives too few bits to "
                  "take it for the suspect's, from tensors that are not counted:</p><pre>"
                : "<h2>Replay</h2>\n<p>The recipe, from tensors that are not "
                  "counted:</p><pre>");
-    ww_page_text(p, r->recipe ? r->recipe : "none could be inferred");
+    ww_page_text(p, r->recipe);
     ww_page_put(
         p,
         "</pre>\n<table><tr><th>recipe<th>moved weights with the suspect's bits</tr>\n");

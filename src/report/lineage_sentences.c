@@ -232,12 +232,13 @@ static enum ww_err add_recipe(struct ww_sentences *f, const struct ww_lineage_re
 {
     const struct ww_replay_report *p = &r->replay;
     double best = 0;
-    char *claim =
-        ww_asprintf("'%s' was computed by the recipe of this report", r->models[0].name);
+    char *claim = ww_asprintf("'%s' was computed by %s", r->models[0].name,
+                              p->recipe ? "the recipe of this report"
+                                        : "a recipe of the given models");
 
     if (!p->recipe) {
         const char *stored = r->decompose.disguise;
-        return add(f, "recipe", stored ? WW_SENTENCE_UNTOLD : WW_SENTENCE_NOT, claim,
+        return add(f, "recipe", WW_SENTENCE_UNTOLD, claim,
                    stored
                        ? ww_asprintf("the suspect is %s: no bits can be compared", stored)
                        : ww_strdup("no recipe could be inferred"),

@@ -332,6 +332,16 @@ EOP
     jq -e '.root == null and .matches == []' answer
 }
 
+@test "rows that are no longer than their hashes have none" {
+    mkdir thin
+    safetensors thin/model.safetensors '{"w":{"dtype":"F32","shape":[3,2],"data_offsets":[0,24]},
+        "x":{"dtype":"F32","shape":[3,4],"data_offsets":[24,72]}}' 72
+    "$WW" lineage index c.db thin -q
+    [ "$(python3 -c 'import sqlite3
+print(sqlite3.connect("c.db").execute("SELECT name, length(hashes) FROM ww_tensors ORDER BY name").fetchall())')" = \
+        "[('w', 0), ('x', 24)]" ]
+}
+
 @test "layers put together of two models are found where they came from" {
     once index_all
     cat >recipe.yml <<EOR

@@ -263,6 +263,8 @@ EOP
     refused 2 "needs --key" report suspect out --plan plan
     refused 4 "missing" report suspect out --trust missing
     refused 2 "path of the suspect, 's\\\\xff', is not UTF-8" report $'s\xff' out
+    refused 2 "holds control characters" report $'s\n' out
+    refused 2 "no recipe can name it" "$WW" lineage decompose suspect --base $'b\n' --candidate "$family/expert-rev"
     refused 2 "path of the control \(--control\), " report suspect out --control $'c\xff'
     nothing_written out
 }
