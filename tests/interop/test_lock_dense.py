@@ -5,7 +5,7 @@
     test_lock_dense.py BUILD [CASE...]
 
 For every case of make_models.py that permits a dense lock, in bf16, and for some also in
-f16, f32 and with a condition number: unlocking gives every file back byte for byte. For one
+f16, f32, f64 and with a condition number: unlocking gives every file back byte for byte. For one
 family of each kind of attention: stored in float64 the locked model answers as the original
 does, stored in float32 within 1e-5, in bf16 nearly (how nearly is printed), and a lock with
 a structural fault is far off. Models whose every attention has, by `inspect`, a norm, gate or
@@ -18,7 +18,7 @@ import tempfile
 
 import make_models as families
 import torch
-from test_lock_exact import answers, errors, run, same_folder
+from test_lock_exact import Siblings, answers, answers_of, errors, run, same_folder
 
 # One of each: no rotary embedding (fused, biased, transposed), rotary half and adjacent,
 # partial, grouped, latent, norms on queries and keys, relative bias, two stacks, images.
@@ -39,7 +39,7 @@ def lock(tool, folder, out, key, *more):
 
 def change(folder, out):
     """Relative change of the answers by locking, as the plain passes see it."""
-    plain, _ = errors(answers(out), answers(folder))
+    plain, _ = errors(answers(out, cached=False), answers(folder, cached=False))
     return plain
 
 
@@ -58,28 +58,22 @@ def permits(tool, folder):
                for b in blocks)
 
 
-def write(name, out, kind, dtype):
-    return families.write(name, os.path.join(out, kind), dtype)
-
-
-def judge(build, name, out, key):
-    tool, probe = (os.path.join(build, p) for p in ("weightward", "lock_probe"))
+def judge(build, name, out):
+    """Of the folders that check has locked."""
     bad, seen = [], {}
-    for kind, dtype, limit in (("f64", torch.float64, LEGAL), ("f32", torch.float32, SINGLE),
-                               ("bf16", torch.bfloat16, 0.2)):
-        folder = write(name, out, kind + "j", dtype)
-        locked = os.path.join(out, kind + ".judged")
-        lock(tool, folder, locked, key)
-        seen[kind] = change(folder, locked)
+    folder = os.path.join(out, "f64", name)
+    model, inputs = families.load(folder)
+    want = answers_of(model, inputs, cached=False)
+    siblings = Siblings(folder, model, inputs)
+    seen["f64"], _ = errors(siblings.answers(os.path.join(out, "f64.lock")), want)
+    for kind in ("f32", "bf16"):
+        seen[kind] = change(os.path.join(out, kind, name), os.path.join(out, kind + ".lock"))
+    for kind, limit in (("f64", LEGAL), ("f32", SINGLE), ("bf16", 0.2)):
         if not seen[kind] <= limit and not (kind == "bf16" and name in EXPERTS):
             bad.append(f"{kind} changes by {seen[kind]:.1e}")
     least = float("inf")
-    folder = os.path.join(out, "f64j", name)
-    want = answers(folder)
-    for fault in run(probe, "dense-faults", folder).split():
-        wrong = os.path.join(out, fault)
-        run(probe, "wrong", fault, folder, wrong)
-        off, _ = errors(answers(wrong), want)
+    for fault in run(os.path.join(build, "lock_probe"), "dense-wrong", folder, folder).split():
+        off = siblings.off(f"{folder}.{fault}", want)
         least = min(least, off)
         if not off >= ILLEGAL:
             bad.append(f"fault {fault} is off by {off:.1e} only")
@@ -87,21 +81,24 @@ def judge(build, name, out, key):
 
 
 def check(build, name, out, key):
+    """The folder of bf16 is written."""
     tool = os.path.join(build, "weightward")
-    kinds = [("bf16", torch.bfloat16, [])]
+    kinds = [("bf16", "bf16", [])]
     if name in JUDGED:
-        kinds += [("f16", torch.float16, []), ("f32", torch.float32, []),
-                  ("cond", torch.bfloat16, ["--condition", "4"])]
+        for kind, dtype in (("f16", torch.float16), ("f32", torch.float32),
+                            ("f64", torch.float64)):
+            families.write(name, os.path.join(out, kind), dtype)
+            kinds.append((kind, kind, []))
+        kinds.append(("bf16", "cond", ["--condition", "4"]))
     bad, bits, text = [], [], ""
-    for kind, dtype, more in kinds:
-        folder = write(name, out, kind, dtype)
-        said = comes_back(tool, folder, key, os.path.join(out, kind), *more)
+    for folder, kind, more in kinds:
+        said = comes_back(tool, os.path.join(out, folder, name), key, os.path.join(out, kind), *more)
         if not said:
             bad.append(f"{kind}: unlock is not the original")
         else:
             bits.append(f"{kind} {said['dense']['bits_per_weight']:.2f}")
     if name in JUDGED:
-        more, text = judge(build, name, out, key)
+        more, text = judge(build, name, out)
         bad += more
     print(f"{'FAIL' if bad else 'ok':4} {name:24} bits {' '.join(bits)}  {text} "
           f"{'; '.join(bad)}", flush=True)
@@ -128,7 +125,7 @@ def main(build, names):
             key = os.path.join(out, "team.lock")
             run(tool, "key", "new", "lock", "--out", key, "--no-passphrase")
             try:
-                folder = write(name, out, "bf16", torch.bfloat16)
+                folder = families.write(name, os.path.join(out, "bf16"), torch.bfloat16)
                 done = (check(build, name, out, key) if permits(tool, folder) else
                         refused(tool, name, folder, out, key))
             except RuntimeError as e:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lock_probe faults MODEL             the structural faults that apply to it, one a line
- * lock_probe dense-faults MODEL       the same for a dense lock
- * lock_probe wrong FAULT MODEL OUT    a lock with that fault and no check, to OUT
+ * lock_probe wrong MODEL OUT          locks with each structural fault that applies to it
+ *                                     and no check, to OUT.FAULT; the faults, one a line
+ * lock_probe dense-wrong MODEL OUT    the same of a dense lock
  *
  * For tests that must see a wrong transform fail; no manifest, nothing to unlock.
  */
@@ -13,21 +13,13 @@
 #include "lock/dense_gauge.h"
 #include "lock/lock_paths.h"
 #include "util/alloc.h"
+#include "util/str.h"
 
 static enum ww_err open_model(const char *path, struct ww_model **model,
                               struct ww_layout **layout, struct ww_error *err)
 {
     enum ww_err rc = ww_model_open(path, model, err);
     return rc ? rc : ww_layout_resolve(*model, NULL, layout, err);
-}
-
-static bool applies(const struct ww_layout *layout, enum ww_wrong wrong)
-{
-    bool any = false;
-    for (uint32_t b = 0; b < layout->n_blocks; b++) {
-        any = any || ww_wrong_applies(layout, b, wrong);
-    }
-    return any;
 }
 
 static enum ww_err fixed_secret(struct ww_secret **out, struct ww_error *err)
@@ -37,25 +29,6 @@ static enum ww_err fixed_secret(struct ww_secret **out, struct ww_error *err)
         memset(ww_secret_open(*out), 0x5a, 32);
         ww_secret_close(*out);
     }
-    return rc;
-}
-
-/* Faults of a dense lock are counted on behind those of an exact one. */
-static enum ww_err list_dense(const struct ww_layout *layout, struct ww_error *err)
-{
-    struct ww_dense_moves *moves = NULL;
-    enum ww_err rc = ww_dense_moves(layout, &moves, err);
-    for (unsigned w = 1; !rc && w < WW_DENSE_WRONG_COUNT; w++) {
-        bool any = false;
-        for (uint32_t a = 0; a < layout->n_attentions; a++) {
-            any = any || ww_dense_wrong_applies(&layout->attentions[a], &moves[a],
-                                                (enum ww_dense_wrong)w);
-        }
-        if (any) {
-            puts(ww_dense_wrong_name((enum ww_dense_wrong)w));
-        }
-    }
-    ww_free(moves);
     return rc;
 }
 
@@ -110,24 +83,54 @@ static enum ww_err write_wrong(const struct ww_layout *layout, enum ww_wrong wro
     return rc;
 }
 
-static enum ww_dense_wrong parse_dense(const char *name)
+/* To OUT.NAME. */
+static enum ww_err write_named(const struct ww_layout *layout, enum ww_wrong wrong,
+                               enum ww_dense_wrong dense_wrong, const char *out,
+                               const char *name, struct ww_error *err)
 {
-    for (unsigned w = 1; w < WW_DENSE_WRONG_COUNT; w++) {
-        if (strcmp(ww_dense_wrong_name((enum ww_dense_wrong)w), name) == 0) {
-            return (enum ww_dense_wrong)w;
-        }
+    char *path = ww_asprintf("%s.%s", out, name);
+    enum ww_err rc =
+        path ? write_wrong(layout, wrong, dense_wrong, path, err) : WW_E_NOMEM;
+
+    if (!rc) {
+        puts(name);
     }
-    return WW_DENSE_WRONG_NONE;
+    ww_free(path);
+    return rc;
 }
 
-static enum ww_wrong parse(const char *name)
+static enum ww_err write_exact(const struct ww_layout *layout, const char *out,
+                               struct ww_error *err)
 {
-    for (unsigned w = WW_WRONG_NONE; w < WW_WRONG_COUNT; w++) {
-        if (strcmp(ww_wrong_name((enum ww_wrong)w), name) == 0) {
-            return (enum ww_wrong)w;
+    enum ww_err rc = WW_OK;
+
+    for (enum ww_wrong w = 1; !rc && w < WW_WRONG_COUNT; w++) {
+        bool any = false;
+        for (uint32_t b = 0; b < layout->n_blocks; b++) {
+            any = any || ww_wrong_applies(layout, b, w);
         }
+        rc = any ? write_named(layout, w, WW_DENSE_WRONG_NONE, out, ww_wrong_name(w), err)
+                 : WW_OK;
     }
-    return WW_WRONG_COUNT;
+    return rc;
+}
+
+static enum ww_err write_dense(const struct ww_layout *layout, const char *out,
+                               struct ww_error *err)
+{
+    struct ww_dense_moves *moves = NULL;
+    enum ww_err rc = ww_dense_moves(layout, &moves, err);
+
+    for (enum ww_dense_wrong w = 1; !rc && w < WW_DENSE_WRONG_COUNT; w++) {
+        bool any = false;
+        for (uint32_t a = 0; a < layout->n_attentions; a++) {
+            any = any || ww_dense_wrong_applies(&layout->attentions[a], &moves[a], w);
+        }
+        rc = any ? write_named(layout, WW_WRONG_NONE, w, out, ww_dense_wrong_name(w), err)
+                 : WW_OK;
+    }
+    ww_free(moves);
+    return rc;
 }
 
 int main(int argc, char **argv)
@@ -135,32 +138,17 @@ int main(int argc, char **argv)
     struct ww_error err = {0};
     struct ww_model *model = NULL;
     struct ww_layout *layout = NULL;
-    const bool list = argc == 3 && strcmp(argv[1], "faults") == 0;
-    const bool dense = argc == 3 && strcmp(argv[1], "dense-faults") == 0;
-    const bool wrong = argc == 5 && strcmp(argv[1], "wrong") == 0;
-    const enum ww_dense_wrong mixed = wrong ? parse_dense(argv[2]) : WW_DENSE_WRONG_NONE;
-    const enum ww_wrong moved = !wrong  ? WW_WRONG_COUNT
-                                : mixed ? WW_WRONG_NONE
-                                        : parse(argv[2]);
+    const bool exact = argc == 4 && strcmp(argv[1], "wrong") == 0;
+    const bool dense = argc == 4 && strcmp(argv[1], "dense-wrong") == 0;
     enum ww_err rc = WW_OK;
 
-    if (!list && !dense && moved == WW_WRONG_COUNT) {
-        fprintf(stderr,
-                "usage: lock_probe faults MODEL | dense-faults MODEL | wrong FAULT "
-                "MODEL OUT\n");
+    if (!exact && !dense) {
+        fprintf(stderr, "usage: lock_probe wrong | dense-wrong MODEL OUT\n");
         return 2;
     }
-    rc = open_model(argv[list || dense ? 2 : 3], &model, &layout, &err);
-    if (!rc && dense) {
-        rc = list_dense(layout, &err);
-    }
-    for (unsigned w = 1; !rc && list && w < WW_WRONG_COUNT; w++) {
-        if (applies(layout, (enum ww_wrong)w)) {
-            puts(ww_wrong_name((enum ww_wrong)w));
-        }
-    }
-    if (!rc && wrong) {
-        rc = write_wrong(layout, moved, mixed, argv[4], &err);
+    rc = open_model(argv[2], &model, &layout, &err);
+    if (!rc) {
+        rc = (exact ? write_exact : write_dense)(layout, argv[3], &err);
     }
     if (rc) {
         fprintf(stderr, "%s: %s\n", ww_err_name(rc), err.text);
