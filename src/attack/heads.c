@@ -132,16 +132,16 @@ out:
     return rc;
 }
 
-/* Best order of the heads of locked group g among those of anchor group k. */
-static enum ww_err order_inside(const double *score, size_t n, size_t per, size_t g,
-                                size_t k, double *block, uint32_t *match, double *worth,
-                                struct ww_error *err)
+/* Best order of the heads of a locked group among those of an anchor's: per x per scores
+ * in rows of n. */
+static enum ww_err order_inside(const double *score, size_t n, size_t per, double *block,
+                                uint32_t *match, double *worth, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
     for (size_t i = 0; i < per; i++) {
         for (size_t j = 0; j < per; j++) {
-            block[i * per + j] = score[(g * per + i) * n + k * per + j];
+            block[i * per + j] = score[i * n + j];
         }
     }
     rc = ww_assign(per, block, match, err);
@@ -168,7 +168,7 @@ static enum ww_err assign_heads(const double *score, size_t n, size_t per,
     }
     for (size_t g = 0; g < n_groups && !rc; g++) {
         for (size_t k = 0; k < n_groups && !rc; k++) {
-            rc = order_inside(score, n, per, g, k, block, inside,
+            rc = order_inside(score + g * per * n + k * per, n, per, block, inside,
                               &groups[g * n_groups + k], err);
         }
     }
@@ -176,7 +176,8 @@ static enum ww_err assign_heads(const double *score, size_t n, size_t per,
         rc = ww_assign(n_groups, groups, match, err);
     }
     for (size_t g = 0; g < n_groups && !rc; g++) {
-        rc = order_inside(score, n, per, g, match[g], block, inside, &worth, err);
+        rc = order_inside(score + g * per * n + match[g] * per, n, per, block, inside,
+                          &worth, err);
         for (size_t i = 0; i < per && !rc; i++) {
             order[g * per + i] = (uint32_t)(match[g] * per + inside[i]);
         }

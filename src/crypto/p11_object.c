@@ -138,10 +138,10 @@ static enum ww_err spki_of_certificate(const uint8_t *der, size_t len,
 }
 
 static enum ww_err read_public(CK_FUNCTION_LIST *f, CK_SESSION_HANDLE session,
-                               CK_OBJECT_CLASS class, uint8_t *id, size_t id_len,
-                               bool *found, struct ww_buf *spki, struct ww_error *err)
+                               CK_OBJECT_CLASS class, const CK_ATTRIBUTE *id, bool *found,
+                               struct ww_buf *spki, struct ww_error *err)
 {
-    CK_ATTRIBUTE wanted[] = {{CKA_CLASS, &class, sizeof(class)}, {CKA_ID, id, id_len}};
+    CK_ATTRIBUTE wanted[] = {{CKA_CLASS, &class, sizeof(class)}, *id};
     CK_OBJECT_HANDLE object = 0;
     uint8_t value[VALUE_MAX_BYTES];
     uint8_t curve[VALUE_MAX_BYTES];
@@ -177,9 +177,10 @@ enum ww_err ww_p11_find_key(CK_FUNCTION_LIST *f, CK_SESSION_HANDLE session,
         return rc;
     }
     if (attribute(f, session, *key, CKA_ID, id, &id_len)) {
-        rc = read_public(f, session, CKO_PUBLIC_KEY, id, id_len, &found, spki, err);
+        const CK_ATTRIBUTE same = {CKA_ID, id, id_len};
+        rc = read_public(f, session, CKO_PUBLIC_KEY, &same, &found, spki, err);
         if (!rc && !found) {
-            rc = read_public(f, session, CKO_CERTIFICATE, id, id_len, &found, spki, err);
+            rc = read_public(f, session, CKO_CERTIFICATE, &same, &found, spki, err);
         }
     }
     if (rc || found) {

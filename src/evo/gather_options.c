@@ -29,9 +29,10 @@ static enum ww_err fetch(void *payload, uint32_t member, const struct ww_ask *as
     return a->all->fetch(a->all->payload, a->member, ask, key, found, out, err);
 }
 
+/* The log-probability of an option, whose bytes are set. */
 static enum ww_err score(const struct ww_gather *gather, uint32_t member,
-                         const struct ww_task_item *item, struct ww_span option,
-                         size_t number, double *out, struct ww_gathered *g,
+                         const struct ww_task_item *item, size_t number,
+                         struct ww_said_token *option, struct ww_gathered *g,
                          struct ww_error *err)
 {
     struct alone payload = {gather, member};
@@ -46,19 +47,19 @@ static enum ww_err score(const struct ww_gather *gather, uint32_t member,
                                   .no_lists = true};
     struct ww_task_item asked = *item;
     struct ww_gathered said;
-    asked.answer = option;
+    asked.answer = option->bytes;
     enum ww_err rc = ww_gather_item(&one, &asked, number, &said, err);
     if (rc) {
         return rc;
     }
     g->complete = said.complete;
     g->assumed += said.assumed;
-    *out = 0;
+    option->logprob = 0;
     for (uint32_t i = 0; i < said.n; i++) {
-        *out += said.logprob[i];
+        option->logprob += said.logprob[i];
     }
     if (gather->per_byte) {
-        *out /= (double)option.len;
+        option->logprob /= (double)option->bytes.len;
     }
     rc = ww_gather_take(g, &said, err);
     ww_gathered_release(&said);
@@ -91,8 +92,7 @@ static enum ww_err column(const struct ww_gather *gather, uint32_t member,
     enum ww_err rc = WW_OK;
     for (uint32_t i = 0; i < item->n_options && !rc; i++) {
         options[i].bytes = item->options[i];
-        rc = score(gather, member, item, item->options[i], number, &options[i].logprob, g,
-                   err);
+        rc = score(gather, member, item, number, &options[i], g, err);
         if (rc || !g->complete) {
             return rc;
         }

@@ -320,18 +320,16 @@ static enum ww_err make_room(const struct heads *h, uint64_t n_groups,
 
 /* Cells of pairs and of matrices; without numbers when only the shape is asked for. */
 static enum ww_err add_cells(struct ww_dense_gauge *dense, const struct heads *h,
-                             enum part part, uint64_t n, uint64_t n_sets, bool shape_only,
+                             const struct drawn *want, bool shape_only,
                              struct ww_cells *out, struct ww_error *err)
 {
-    const struct drawn want = {
-        .owner = h->owner, .part = part, .n = (uint32_t)n, .n_sets = n_sets};
-    const struct drawn *drawn = &want;
-    enum ww_err rc = shape_only ? WW_OK : find(dense, &want, &drawn, err);
+    const struct drawn *drawn = want;
+    enum ww_err rc = shape_only ? WW_OK : find(dense, want, &drawn, err);
 
     if (rc) {
         return rc;
     }
-    if (part == PART_PHASES) {
+    if (want->part == PART_PHASES) {
         add_pairs(dense, h, drawn, out);
     } else {
         add_matrices(h, drawn, out);
@@ -353,11 +351,16 @@ static enum ww_err source_get(void *payload, uint32_t space, bool shape_only,
     const uint64_t n_groups = dense->gauge->layout->attentions[h.owner].n_kv_heads;
     rc = make_room(&h, n_groups, out, err);
     if (!rc && h.turn) {
-        rc = add_cells(dense, &h, PART_PHASES, h.rotary / 2,
-                       h.shared_phases ? 1 : n_groups, shape_only, out, err);
+        const struct drawn phases = {.owner = h.owner,
+                                     .part = PART_PHASES,
+                                     .n = (uint32_t)(h.rotary / 2),
+                                     .n_sets = h.shared_phases ? 1 : n_groups};
+        rc = add_cells(dense, &h, &phases, shape_only, out, err);
     }
     if (!rc && h.mix) {
-        rc = add_cells(dense, &h, h.part, h.rest, n_groups, shape_only, out, err);
+        const struct drawn matrices = {
+            .owner = h.owner, .part = h.part, .n = (uint32_t)h.rest, .n_sets = n_groups};
+        rc = add_cells(dense, &h, &matrices, shape_only, out, err);
     }
     if (rc) {
         ww_cells_release(out);

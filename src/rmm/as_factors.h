@@ -37,10 +37,9 @@ enum ww_err ww_as_pair_read(const struct ww_adapter *adapter,
                             const struct ww_as_pair *pair, float **a, float **b,
                             struct ww_error *err) WW_MUST_USE;
 
-/** Add a pair to a portable adapter in the making: a is r x d, b m x r, as PEFT has them.
- */
+/** Add a pair of a module of m x d to a portable adapter in the making. */
 enum ww_err ww_as_put_pair(struct ww_extracting *x, const char *module, size_t m,
-                           size_t r, size_t d, const float *a, const float *b,
+                           size_t d, const struct ww_lowrank *factors,
                            struct ww_error *err) WW_MUST_USE;
 
 #endif

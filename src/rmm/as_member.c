@@ -29,35 +29,28 @@ static const struct form {
     [WW_UNPACK_MODEL] = {ww_as_model, true},
 };
 
-enum ww_err ww_as_make(const char *member, const struct ww_model *base, const char *name,
-                       const char *out_path, const struct ww_unpack_options *options,
-                       struct ww_run_report *report, const char **doubt,
-                       struct ww_error *err)
+enum ww_err ww_as_make(const char *member, enum ww_unpack_form form, struct ww_as *as,
+                       struct ww_run_report *report, struct ww_error *err)
 {
-    const struct form *form = &forms[options->form];
+    const struct form *of = &forms[form];
     struct ww_adapter *adapter = NULL;
-    struct ww_as as = {.base = base,
-                       .name = name,
-                       .out_path = out_path,
-                       .run = &options->run,
-                       .doubt = doubt};
     struct ww_error local = {0};
     enum ww_err rc = WW_OK;
 
-    *doubt = NULL;
-    if (!form->make) {
+    *as->doubt = NULL;
+    if (!of->make) {
         return WW_FAIL(err, WW_E_INTERNAL, "form '%s' is not made of an adapter",
-                       ww_unpack_form_name(options->form));
+                       ww_unpack_form_name(form));
     }
-    if (form->needs_base && !base) {
+    if (of->needs_base && !as->base) {
         return WW_FAIL(err, WW_E_USAGE, "form '%s' of member '%s' needs the base model",
-                       ww_unpack_form_name(options->form), name);
+                       ww_unpack_form_name(form), as->name);
     }
-    if (form->needs_base && ww_model_is_locked(base)) {
+    if (of->needs_base && ww_model_is_locked(as->base)) {
         return WW_FAIL(
             err, WW_E_UNSUPPORTED,
             "base '%s' is locked, and a form is made of open models; unlock it",
-            base->path);
+            as->base->path);
     }
     rc = ww_adapter_open_plain(member, &adapter, &local);
     if (rc) {
@@ -69,11 +62,12 @@ enum ww_err ww_as_make(const char *member, const struct ww_model *base, const ch
             WW_FAIL(err, WW_E_UNSUPPORTED,
                     "member '%s' is an adapter that follows a lock; unpack its files and "
                     "unlock it first",
-                    name);
+                    as->name);
     }
     if (!rc) {
-        as.adapter = adapter;
-        rc = form->make(&as, report, err);
+        as->adapter = adapter;
+        rc = of->make(as, report, err);
+        as->adapter = NULL;
     }
     ww_adapter_close(adapter);
     return rc;

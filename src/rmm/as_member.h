@@ -16,13 +16,12 @@ struct ww_as {
     const char **doubt; /* set to what the form does not say; NULL: nothing */
 };
 
-/** The member's bytes are there and have their digests: make the form that is asked for.
- *  member: the folder where it was restored. *doubt: NULL, or what to know of the form,
- * the rest of a sentence that the adapter begins; static. */
-enum ww_err ww_as_make(const char *member, const struct ww_model *base, const char *name,
-                       const char *out_path, const struct ww_unpack_options *options,
-                       struct ww_run_report *report, const char **doubt,
-                       struct ww_error *err) WW_MUST_USE;
+/** The member's bytes are there and have their digests: make a form of them. member: the
+ *  folder where it was restored; as->adapter is opened from it for the call, all else is
+ *  the caller's. *as->doubt: NULL, or what to know of the form, the rest of a sentence
+ *  that the adapter begins; static. */
+enum ww_err ww_as_make(const char *member, enum ww_unpack_form form, struct ww_as *as,
+                       struct ww_run_report *report, struct ww_error *err) WW_MUST_USE;
 
 /* The forms. */
 enum ww_err ww_as_portable(const struct ww_as *as, struct ww_run_report *report,

@@ -10,14 +10,12 @@
 #include "util/fail.h"
 
 enum ww_err ww_as_put_pair(struct ww_extracting *x, const char *module, size_t m,
-                           size_t r, size_t d, const float *a, const float *b,
+                           size_t d, const struct ww_lowrank *factors,
                            struct ww_error *err)
 {
     char *name = ww_asprintf("%s.weight", module);
     const struct ww_tensor t = {.name = name, .rank = 2, .shape = {m, d}};
-    const struct ww_lowrank factors = {
-        .rank = r, .a = (float *)(uintptr_t)a, .b = (float *)(uintptr_t)b};
-    enum ww_err rc = name ? ww_extract_put_factors(x, &t, &factors, err)
+    enum ww_err rc = name ? ww_extract_put_factors(x, &t, factors, err)
                           : WW_FAIL_MEMORY(err, "a factor");
 
     ww_free(name);
@@ -30,17 +28,15 @@ static enum ww_err put_all(struct ww_extracting *x, const struct ww_as *as,
     enum ww_err rc = WW_OK;
 
     for (uint32_t i = 0; i < pairs->n && !rc; i++) {
-        float *a = NULL;
-        float *b = NULL;
-        rc = ww_as_pair_read(as->adapter, &pairs->items[i], &a, &b, err);
+        const struct ww_as_pair *pair = &pairs->items[i];
+        struct ww_lowrank factors = {.rank = (size_t)pair->a->shape[0]};
+        rc = ww_as_pair_read(as->adapter, pair, &factors.a, &factors.b, err);
         if (!rc) {
-            const struct ww_as_pair *pair = &pairs->items[i];
             rc = ww_as_put_pair(x, pair->module, (size_t)pair->b->shape[0],
-                                (size_t)pair->a->shape[0], (size_t)pair->a->shape[1], a,
-                                b, err);
+                                (size_t)pair->a->shape[1], &factors, err);
         }
-        ww_free(a);
-        ww_free(b);
+        ww_free(factors.a);
+        ww_free(factors.b);
     }
     return rc;
 }

@@ -126,22 +126,22 @@ static enum ww_err choose(const struct ww_rows_set *set,
 static enum ww_err put(struct writing *w, size_t i, size_t k, struct ww_error *err)
 {
     const struct ww_inspect_side *s = &w->set.back[i];
-    float *a = ww_calloc(s->r * s->d, sizeof(*a));
-    float *b = ww_calloc(s->r * s->m, sizeof(*b));
-    enum ww_err rc = a && b ? WW_OK : WW_FAIL_MEMORY(err, "adapters");
+    const struct ww_lowrank f = {.rank = s->r,
+                                 .a = ww_calloc(s->r * s->d, sizeof(*f.a)),
+                                 .b = ww_calloc(s->r * s->m, sizeof(*f.b))};
+    enum ww_err rc = f.a && f.b ? WW_OK : WW_FAIL_MEMORY(err, "adapters");
 
     for (size_t n = 0; n < s->r * s->d && !rc; n++) {
-        a[n] = (float)s->a[n];
+        f.a[n] = (float)s->a[n];
     }
     for (size_t n = 0; n < s->r * s->m && !rc; n++) {
-        b[n] = (float)s->b[n];
+        f.b[n] = (float)s->b[n];
     }
     if (!rc) {
-        rc = ww_as_put_pair(&w->made[i], w->set.pairs[i][k].module, s->m, s->r, s->d, a,
-                            b, err);
+        rc = ww_as_put_pair(&w->made[i], w->set.pairs[i][k].module, s->m, s->d, &f, err);
     }
-    ww_free(a);
-    ww_free(b);
+    ww_free(f.a);
+    ww_free(f.b);
     return rc;
 }
 

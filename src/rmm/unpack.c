@@ -197,14 +197,18 @@ static enum ww_err restore_as(struct ww_unpack_run *run, const char *out_path,
                               const struct ww_unpack_options *options,
                               struct ww_pack_report *report, struct ww_error *err)
 {
-    struct ww_unpack_options own = *options;
+    const struct ww_run_options own = with_memory(run, &options->run);
     const char *doubt = NULL;
+    struct ww_as as = {.base = run->base,
+                       .name = run->view.member->name,
+                       .out_path = out_path,
+                       .run = &own,
+                       .doubt = &doubt};
     bool base_known = true;
     size_t len = strlen(out_path);
     char *member = NULL;
     enum ww_err rc = WW_OK;
 
-    own.run = with_memory(run, &options->run);
     while (len > 1 && out_path[len - 1] == '/') {
         len--;
     }
@@ -221,19 +225,19 @@ static enum ww_err restore_as(struct ww_unpack_run *run, const char *out_path,
     if (rc) {
         goto out;
     }
-    rc = ww_unpack_restore(run, member, &own.run, &report->run, err);
+    rc = ww_unpack_restore(run, member, &own, &report->run, err);
     if (!rc) {
-        const enum ww_err made = ww_as_make(member, run->base, run->view.member->name,
-                                            out_path, &own, &report->run, &doubt, err);
+        const enum ww_err made =
+            ww_as_make(member, options->form, &as, &report->run, err);
         if (made) {
-            ww_error_rename(err, member, run->view.member->name);
+            ww_error_rename(err, member, as.name);
         }
         rc = ww_remove_tree(member, made ? NULL : err);
         rc = made ? made : rc;
     }
     if (!rc && doubt) {
         rc = ww_lines_add(&report->warnings, &report->n_warnings, err,
-                          "adapter '%.120s' %s", run->view.member->name, doubt);
+                          "adapter '%.120s' %s", as.name, doubt);
     }
 out:
     ww_free(member);

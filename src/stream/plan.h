@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* What a plan must keep to; struct ww_plan itself is in stream/stream.h. */
 #ifndef WW_STREAM_PLAN_H
 #define WW_STREAM_PLAN_H
 
