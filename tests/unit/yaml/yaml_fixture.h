@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Texts that must be read, or refused with a code and a sentence. */
 #ifndef WW_YAML_FIXTURE_H
 #define WW_YAML_FIXTURE_H
 
