@@ -41,17 +41,18 @@ static void differ(const struct ww_members *members, const struct cuts *c, uint3
     if (!report->one_tokenizer) {
         return;
     }
+    char how[128];
+    char raw[512];
     report->one_tokenizer = false;
-    int at = snprintf(report->differs, sizeof(report->differs),
-                      "'%.80s' cuts a probe string into %u tokens, '%.80s' ",
-                      members->member[c->of].name, c->first.n, members->member[k].name);
     if (said) {
-        (void)snprintf(report->differs + at, sizeof(report->differs) - (size_t)at,
-                       "otherwise, into %u", said->n);
+        (void)snprintf(how, sizeof(how), "otherwise, into %u", said->n);
     } else {
-        (void)snprintf(report->differs + at, sizeof(report->differs) - (size_t)at,
-                       "none of it: %.100s", c->why.text);
+        (void)snprintf(how, sizeof(how), "none of it: %.100s", c->why.text);
     }
+    (void)snprintf(raw, sizeof(raw),
+                   "'%.80s' cuts a probe string into %u tokens, '%.80s' %s",
+                   members->member[c->of].name, c->first.n, members->member[k].name, how);
+    ww_one_line(report->differs, sizeof(report->differs), raw); /* names may be cut */
 }
 
 /* Does the member cut a string for nothing? */

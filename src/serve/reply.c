@@ -17,11 +17,7 @@ void ww_refuse(struct ww_refusal *refusal, unsigned status, const char *type,
                const char *code, const char *text)
 {
     *refusal = (struct ww_refusal){.status = status, .type = type, .code = code};
-    (void)snprintf(refusal->text, sizeof(refusal->text), "%s", text);
-    const bool whole = ww_utf8_ok((const uint8_t *)refusal->text, strlen(refusal->text));
-    for (char *c = refusal->text; *c && !whole; c++) { /* a name that was cut */
-        *c = (unsigned char)*c < 0x80 ? *c : '?';
-    }
+    ww_one_line(refusal->text, sizeof(refusal->text), text); /* names may be cut */
 }
 
 static void say(const struct ww_served *s, const struct ww_error *err)

@@ -146,6 +146,11 @@ END
     pool list coarse >pool.yml
     run -1 "$WW" evo probe pool.yml
     [[ $output == *"tokenizers: SEVERAL: 'list' cuts a probe string into 43 tokens, 'coarse' otherwise, into 22"* ]]
+    local name # that is cut within a character
+    name=c$(printf 'é%.0s' {1..60})
+    sed "s/name: coarse/name: $name/" pool.yml >pool3.yml
+    "$WW" evo probe pool3.yml --json >probed || [ $? = 1 ]
+    jq -e 'any(.. | strings; test("otherwise, into 22"))' probed
     echo '{"prompt": "R:ab=", "answer": "ba"}' >tasks.jsonl
     refused 1 "'coarse' otherwise, into 22: a pool of tokens needs one tokenizer; compare members by options or bytes" collect
     cache=bytes collect --level bytes --json | jq -e .complete
