@@ -61,17 +61,24 @@ static enum ww_dtype dtype_of(const struct ww_model *model)
 static enum ww_err decode(const struct decoded *d, uint32_t tensor, uint64_t first,
                           size_t n, uint8_t *out, struct ww_error *err)
 {
+    const struct ww_tensor *t = &d->shown.tensors[tensor];
     double values[STRETCH];
     float single[STRETCH];
     enum ww_err rc =
         ww_quantised_read(&d->weights, d->of[tensor], first, n, false, values, NULL, err);
 
-    if (!rc) {
-        ww_from_double(WW_DTYPE_F32, values, single, n);
-        ww_to_double(WW_DTYPE_F32, single, values, n);
-        ww_from_double(d->shown.tensors[tensor].dtype, values, out, n);
+    if (rc) {
+        return rc;
     }
-    return rc;
+    ww_from_double(WW_DTYPE_F32, values, single, n);
+    ww_to_double(WW_DTYPE_F32, single, values, n);
+    ww_from_double(t->dtype, values, out, n);
+    return ww_count_nonfinite(t->dtype, out, n) == 0
+               ? WW_OK
+               : WW_FAIL(err, WW_E_NONFINITE,
+                         "tensor '%.160s', decoded, is beyond the range of %s; repair "
+                         "its scales first",
+                         t->name, ww_dtype_name(t->dtype));
 }
 
 /* Readers of files ask for any bytes, also for a part of an element. */
