@@ -42,6 +42,8 @@ ROOT=(--policy-root root.signed.json --policy policy.signed.json)
     house "$BATS_TEST_DIRNAME/../../policies/partners-only.json"
     refused 4 "asks for policies" "$WW" lock a out --key lock -q
     refused 4 "asks for policies" "$WW" merge recipe.yml out -q
+    refused 4 "asks for policies" "$WW" merge recipe.yml out --part 1/2 -q
+    refused 2 "'merge --dry-run' does nothing with --policy-root" "$WW" merge recipe.yml --dry-run "${ROOT[@]}" -q
     refused 4 "asks for policies" "$WW" extract a b out -q
     nothing_written out
     # Taking the reference out breaks the signature.

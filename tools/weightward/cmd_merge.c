@@ -276,6 +276,9 @@ static int check_usage(const struct merge *opt, const char *const *args)
     };
     const int status = cli_rules("merge", rules, sizeof rules / sizeof rules[0]);
 
+    if (status == 0 && opt->dry_run) { /* nobody may take a plan for a permission */
+        return cli_refuse_idle("merge", "--dry-run", opt->tables[3], "");
+    }
     return status == 0 && opt->rederive ? check_rederive(opt) : status;
 }
 
