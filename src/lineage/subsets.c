@@ -12,26 +12,16 @@
 
 #define ENOUGH 1000 /* elements that moved */
 #define CHANCE 0.7  /* what any values would have, at most */
-#define APART 4     /* what shows whether a source was kept, in such misses */
-#define TOLD 200    /* elements that say which part was kept */
 #define OWN 200     /* elements of a tensor that say how it differs */
 
-/* Rescaling by what was kept is not quite the same in every tensor: each has weights of
- * its own, near those of all. */
-struct group {
-    const struct ww_subsets_element *elements;
-    size_t n;
-    struct ww_mixture m;
-};
-
 static size_t cut_groups(const struct ww_subsets_element *elements, size_t n,
-                         const struct ww_mixture *m, struct group *groups)
+                         const struct ww_mixture *m, struct ww_mixture_group *groups)
 {
     size_t n_groups = 0;
 
     for (size_t e = 0; e < n; e++) {
         if (e == 0 || elements[e].tensor != elements[e - 1].tensor) {
-            groups[n_groups++] = (struct group){elements + e, 0, *m};
+            groups[n_groups++] = (struct ww_mixture_group){elements + e, 0, *m};
         }
         groups[n_groups - 1].n++;
     }
@@ -62,7 +52,7 @@ static double rest_of(const struct ww_mixture_values *v, unsigned n_sets, double
     return least;
 }
 
-static void count_met(const struct group *g, struct counts *c)
+static void count_met(const struct ww_mixture_group *g, struct counts *c)
 {
     double other = NAN; /* of the element that moved before */
 
@@ -86,58 +76,7 @@ static void count_met(const struct group *g, struct counts *c)
     }
 }
 
-/* Was source i kept there? 1 yes, 0 no, -1: that cannot be told. */
-static int was_kept(const struct ww_mixture *m, const struct ww_subsets_element *e,
-                    unsigned i)
-{
-    const unsigned bit = 1u << i;
-    struct ww_mixture_values v;
-    double with = 0;
-    double without = 0;
-
-    ww_mixture_list(m, e, &v);
-    if (fabs(v.at[bit]) < APART * (v.cell + v.slack[bit])) {
-        return -1;
-    }
-    with = ww_mixture_miss(&v, 1u << m->k, e->y, bit, bit);
-    without = ww_mixture_miss(&v, 1u << m->k, e->y, bit, 0);
-    return (with <= 1) == (without <= 1) ? -1 : with <= 1;
-}
-
-struct kept {
-    size_t kept[2]; /* of the shorter half, of the longer one */
-    size_t of[2];
-};
-
-static void count_kept(const struct group *g, unsigned i, int8_t *told, struct kept *k)
-{
-    double sum = 0;
-    size_t n = 0;
-
-    for (size_t e = 0; e < g->n; e++) {
-        told[e] = (int8_t)was_kept(&g->m, &g->elements[e], i);
-        sum += told[e] >= 0 ? fabs(g->elements[e].x[i]) : 0;
-        n += told[e] >= 0;
-    }
-    for (size_t e = 0; e < g->n; e++) {
-        const bool longer = fabs(g->elements[e].x[i]) * (double)n > sum;
-        k->kept[longer] += told[e] == 1;
-        k->of[longer] += told[e] >= 0;
-    }
-}
-
-static void tell_kept(const struct kept *k, unsigned i, struct ww_subsets *out)
-{
-    out->kept[i] = -1;
-    out->slope[i] = 0;
-    if (k->of[0] >= TOLD && k->of[1] >= TOLD) {
-        out->kept[i] = (double)(k->kept[0] + k->kept[1]) / (double)(k->of[0] + k->of[1]);
-        out->slope[i] =
-            (double)k->kept[1] / (double)k->of[1] - (double)k->kept[0] / (double)k->of[0];
-    }
-}
-
-static void tell(const struct group *groups, size_t n_groups, int8_t *told,
+static void tell(const struct ww_mixture_group *groups, size_t n_groups, uint8_t *room,
                  struct ww_subsets *out)
 {
     struct counts c = {0};
@@ -155,13 +94,7 @@ static void tell(const struct group *groups, size_t n_groups, int8_t *told,
             fmax(0, ((double)c.met / (double)c.moved - chance) / (1 - chance));
         out->left = c.all > 0 ? c.left / c.all : 0;
     }
-    for (unsigned i = 0; i < groups[0].m.k; i++) {
-        struct kept k = {.kept = {0}, .of = {0}};
-        for (size_t g = 0; g < n_groups; g++) {
-            count_kept(&groups[g], i, told, &k);
-        }
-        tell_kept(&k, i, out);
-    }
+    ww_mixture_tell_kept(groups, n_groups, room, out);
     ww_mixture_judge(&tries, groups[0].m.k, out);
 }
 
@@ -169,18 +102,19 @@ enum ww_err ww_subsets_fit(const struct ww_subsets_element *elements, size_t n,
                            unsigned k, const double *shares, struct ww_subsets *out,
                            struct ww_error *err)
 {
-    struct group *groups = NULL;
-    int8_t *told = NULL;
+    struct ww_mixture_group *groups = NULL;
+    uint8_t *room = NULL;
     struct ww_mixture m;
     enum ww_err rc = WW_OK;
 
-    *out = (struct ww_subsets){.strayed = -1};
+    *out = (struct ww_subsets){
+        .strayed = -1, .longer.error = INFINITY, .opposed.error = INFINITY};
     if (k == 0 || k > WW_SUBSETS_MOST || n == 0) {
         return WW_OK;
     }
     groups = ww_calloc(n, sizeof(*groups));
-    told = ww_calloc(n, sizeof(*told));
-    if (!groups || !told) {
+    room = ww_calloc(n, sizeof(*room));
+    if (!groups || !room) {
         rc = WW_FAIL_MEMORY(err, "a sample of elements");
         goto out;
     }
@@ -189,9 +123,9 @@ enum ww_err ww_subsets_fit(const struct ww_subsets_element *elements, size_t n,
     for (unsigned i = 0; i < k; i++) {
         out->weight[i] = m.scale[i] * m.weight[i];
     }
-    tell(groups, cut_groups(elements, n, &m, groups), told, out);
+    tell(groups, cut_groups(elements, n, &m, groups), room, out);
 out:
     ww_free(groups);
-    ww_free(told);
+    ww_free(room);
     return rc;
 }

@@ -16,6 +16,13 @@
 /* Or when more strayed, or WW_LINEAGE_ELSEWHERE is left. */
 #define WW_SUBSETS_STRAYED 0.02
 
+/** By how much more is kept of one kind than of another, and the standard error of that;
+ *  infinite: not told. */
+struct ww_subsets_odds {
+    double by;
+    double error;
+};
+
 struct ww_subsets {
     bool told;        /* enough elements were long enough for values to be told apart */
     bool divided;     /* sums are divided by the weights of what was kept */
@@ -29,10 +36,14 @@ struct ww_subsets {
                          of small tensors what the blend leaves */
     double strayed;   /* where no source differs from the base, the part that the suspect
                          does; -1: there are too few such elements */
+    struct ww_subsets_odds longer; /* more of the longer half, where all point one way, of
+                                      the sources of which some were dropped */
+    struct ww_subsets_odds opposed; /* less where another source points the other way */
     /* [the family's sources], of those with a share: */
     double weight[WW_LINEAGE_MAX_SOURCES]; /* by which a kept element enters */
     double kept[WW_LINEAGE_MAX_SOURCES];   /* part of its elements; -1: not told */
-    double slope[WW_LINEAGE_MAX_SOURCES];  /* by which the longer half is kept more */
+    double slope[WW_LINEAGE_MAX_SOURCES];  /* by which the longer half is kept more, where
+                                              they tell that all point one way */
     bool needless[WW_LINEAGE_MAX_SOURCES]; /* of cells: as many have one without it */
 };
 

@@ -32,6 +32,16 @@ double ww_mixture_miss(const struct ww_mixture_values *v, unsigned n_sets, doubl
                        unsigned of, unsigned bits);
 /** Did it leave the base? */
 bool ww_mixture_moved(const struct ww_subsets_element *e);
+/** Elements of one tensor. Rescaling by what was kept is not quite the same in every
+ * tensor: each has weights of its own, near those of all. */
+struct ww_mixture_group {
+    const struct ww_subsets_element *elements;
+    size_t n;
+    struct ww_mixture m;
+};
+/** Sets kept, slope, longer and opposed; room: as long as the longest group. */
+void ww_mixture_tell_kept(const struct ww_mixture_group *groups, size_t n_groups,
+                          uint8_t *room, struct ww_subsets *out);
 /** Elements of all tensors that a wrong mixture would leave without a value. */
 struct ww_mixture_tries {
     size_t moved;

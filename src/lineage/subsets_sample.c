@@ -215,7 +215,8 @@ enum ww_err ww_subsets_measure(const struct ww_family *family, const double *sha
     struct ww_subsets_element *items = NULL;
     enum ww_err rc = WW_OK;
 
-    *out = (struct ww_subsets){.strayed = -1};
+    *out = (struct ww_subsets){
+        .strayed = -1, .longer.error = INFINITY, .opposed.error = INFINITY};
     for (unsigned i = 0; i < n_sources; i++) {
         read[i] = shares[i] != 0;
         if (read[i] && s.k < WW_SUBSETS_MOST) {

@@ -5,6 +5,8 @@
  */
 #include "lineage/verdict.h"
 
+#include <math.h>
+
 #include "lineage/decompose_report.h"
 #include "lineage/places.h"
 #include "lineage/verdict_work.h"
@@ -79,7 +81,8 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
     bool stack = ww_places_whole(report);
     struct ww_contest contest = {0};
     struct ww_keep keep;
-    struct ww_subsets parts = {.strayed = -1};
+    struct ww_subsets parts = {
+        .strayed = -1, .longer.error = INFINITY, .opposed.error = INFINITY};
     enum ww_err rc = WW_OK;
 
     report->parts = -1;

@@ -7,8 +7,9 @@
 
 #define SUM_IS_ONE 0.01
 #define ALL_KEPT 0.97 /* part of a source's elements above which none were dropped */
-#define SLOPE 0.04    /* by which the longer half is kept more, where length decides */
-#define STEEP 0.3     /* where it alone does */
+#define STEEP                                                                            \
+    0.3           /* by which the longer half is kept more, where length alone decides   \
+                   */
 #define SOME 0.35 /* of the elements, sums over some sources: no sum of all has that */
 
 /* Weights that give the bits, as far as the bits tell them. */
@@ -80,11 +81,17 @@ bool ww_verdict_is_named(const struct ww_decompose_report *r,
 
 /* A floor below a step is what the given sources do not explain: then no dropping does.
  */
-static void set_mask(struct ww_decompose_report *r, const struct ww_keep *keep)
+static void set_mask(struct ww_decompose_report *r, const struct ww_keep *keep,
+                     const struct ww_subsets *parts)
 {
     const enum ww_keep_shape shape = ww_keep_shape(keep);
+    const bool by_chance = shape == WW_KEEP_FLAT || shape == WW_KEEP_RAMP;
 
-    ww_verdict_say_shape(r, shape);
+    if (by_chance && parts->told && !ww_verdict_lacks(parts)) {
+        ww_verdict_say_chance(r, parts);
+    } else {
+        ww_verdict_say_shape(r, shape);
+    }
     memcpy(r->keep_rates, keep->rate, sizeof(r->keep_rates));
     r->has_keep_rates = shape != WW_KEEP_FLOOR;
 }
@@ -101,20 +108,23 @@ static bool drops(const struct ww_subsets *parts)
 }
 
 /* One by one, elements tell more of each source than the longest of all does. */
-static enum ww_keep_shape shape_of(const struct ww_keep *keep,
-                                   const struct ww_subsets *parts)
+static void say_dropped(struct ww_decompose_report *r, const struct ww_keep *keep,
+                        const struct ww_subsets *parts)
 {
     const enum ww_keep_shape shape = ww_keep_shape(keep);
     double slope = 0;
 
-    if (keep->dropped > 1 - WW_VERDICT_MASKED &&
-        (shape == WW_KEEP_STEP || shape == WW_KEEP_BAND)) {
-        return shape;
-    }
     for (unsigned i = 0; i < WW_LINEAGE_MAX_SOURCES; i++) {
         slope = fmax(slope, parts->kept[i] >= 0 ? parts->slope[i] : 0);
     }
-    return slope > STEEP ? WW_KEEP_STEP : slope > SLOPE ? WW_KEEP_RAMP : WW_KEEP_FLAT;
+    if (keep->dropped > 1 - WW_VERDICT_MASKED &&
+        (shape == WW_KEEP_STEP || shape == WW_KEEP_BAND)) {
+        ww_verdict_say_shape(r, shape);
+    } else if (slope > STEEP) {
+        ww_verdict_say_shape(r, WW_KEEP_STEP);
+    } else {
+        ww_verdict_say_chance(r, parts);
+    }
 }
 
 static void take_kept(struct ww_decompose_report *r, const struct ww_subsets *parts)
@@ -127,7 +137,7 @@ static void take_kept(struct ww_decompose_report *r, const struct ww_subsets *pa
 static void set_parts(struct ww_decompose_report *r, const struct ww_keep *keep,
                       const struct ww_subsets *parts)
 {
-    ww_verdict_say_shape(r, shape_of(keep, parts));
+    say_dropped(r, keep, parts);
     memcpy(r->keep_rates, keep->rate, sizeof(r->keep_rates));
     r->has_keep_rates = true;
     take_kept(r, parts);
@@ -158,7 +168,7 @@ void ww_verdict_conclude(struct ww_decompose_report *r, const struct ww_contest 
     } else if (keep && drops(parts)) {
         set_parts(r, keep, parts);
     } else if (keep && keep->dropped > 1 - WW_VERDICT_MASKED) {
-        set_mask(r, keep);
+        set_mask(r, keep, parts);
     } else {
         ww_verdict_say(r, selects(parts) ? WW_SAY_SELECTED : WW_SAY_UNCLEAR);
         if (ww_verdict_is_whole(parts)) {

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "util/fail.h"
+
 struct words {
     const char *best;
     const char *others[9];
@@ -47,6 +49,20 @@ static const struct words by_name[] = {
                        "della_linear", "other arithmetic", NULL}},
 };
 
+#define SURE 4          /* standard errors */
+#define LEAST_RAMP 0.02 /* an epsilon of DELLA of a fortieth leaves as much */
+#define LEAST_OUTVOTED 0.02
+
+/* Methods that drop by chance. */
+static const struct {
+    const char *name;
+    bool ramp;    /* the shorter ones more often */
+    bool elected; /* and those that are outvoted */
+} by_chance[] = {{"dare_linear", false, false},
+                 {"dare_ties", false, true},
+                 {"della_linear", true, false},
+                 {"della", true, true}};
+
 static void set_words(struct ww_decompose_report *r, const struct words *w)
 {
     size_t n = 0;
@@ -66,6 +82,47 @@ void ww_verdict_say(struct ww_decompose_report *r, enum ww_verdict_words w)
 void ww_verdict_say_shape(struct ww_decompose_report *r, enum ww_keep_shape shape)
 {
     set_words(r, &by_shape[shape]);
+}
+
+/* Is it so, is it not? Both may be. */
+struct answer {
+    bool may_be;
+    bool may_not_be;
+    bool likely;
+};
+
+/* all: whatever it was, nothing is excluded. */
+static struct answer answer_of(const struct ww_subsets_odds *o, double least, bool all)
+{
+    return (struct answer){all || o->by + SURE * o->error >= least,
+                           all || o->by - SURE * o->error <= least / 2, o->by >= least};
+}
+
+static bool allows(const struct answer *a, bool is)
+{
+    return is ? a->may_be : a->may_not_be;
+}
+
+void ww_verdict_say_chance(struct ww_decompose_report *r, const struct ww_subsets *parts)
+{
+    const bool all = !ww_verdict_is_whole(parts);
+    const struct answer ramp = answer_of(&parts->longer, LEAST_RAMP, all);
+    const struct answer elected = answer_of(&parts->opposed, LEAST_OUTVOTED, all);
+    size_t n = 0;
+
+    memset(r->not_excluded, 0, sizeof(r->not_excluded));
+    for (size_t i = 0; i < WW_LEN(by_chance); i++) {
+        if (by_chance[i].ramp == ramp.likely && by_chance[i].elected == elected.likely) {
+            r->method = by_chance[i].name;
+        } else if (allows(&ramp, by_chance[i].ramp) &&
+                   allows(&elected, by_chance[i].elected)) {
+            r->not_excluded[n++] = by_chance[i].name;
+        }
+    }
+    r->not_excluded[n++] = "sce";
+    if (ramp.may_be) { /* it has dropped and kept by lengths that are not known */
+        r->not_excluded[n] = "ties with a source that was not given";
+    }
 }
 
 bool ww_verdict_is_unclear(const struct ww_decompose_report *r)

@@ -32,6 +32,11 @@ enum ww_verdict_words {
 void ww_verdict_say(struct ww_decompose_report *r, enum ww_verdict_words w);
 /** The same by how elements were dropped. */
 void ww_verdict_say_shape(struct ww_decompose_report *r, enum ww_keep_shape shape);
+/** The same where elements were dropped by chance, as single ones tell: what says that
+ * the shorter ones were dropped more often, or those that are outvoted, or the contrary,
+ * is four standard errors long. Where some are no sums over the sources all are listed.
+ */
+void ww_verdict_say_chance(struct ww_decompose_report *r, const struct ww_subsets *parts);
 bool ww_verdict_is_unclear(const struct ww_decompose_report *r);
 
 /** Do the bits name a method? Most of them do where a number is a little off, unless the

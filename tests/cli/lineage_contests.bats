@@ -125,7 +125,7 @@ EOF
     merged dare_linear 0.5 0.5
     "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
         --candidate "$family/expert-caesar" --json -q >answer
-    jq -e '.method.best == "dare_linear" and (.method.not_excluded | index("dare_ties")) and
+    jq -e '.method.best == "dare_linear" and .method.not_excluded == ["sce"] and
            (.method.keep_rates | length) == 20 and (.sources | all(.included)) and
            .method.parts > 0.95 and (.sources | all(.kept > 0.57 and .kept < 0.63))' answer
     # One by one, the elements show no other source, and what is printed says so.
@@ -133,6 +133,14 @@ EOF
         --candidate "$family/expert-caesar" --out out -q
     jq -e '[.findings[] | select(.about == "source") | .basis |
             test("so that nothing shows another one")] == [true, true]' out/report.json
+}
+
+@test "what signs drop is told from what length drops" {
+    merged dare_ties 0.5 0.5
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --json -q >answer
+    jq -e '.method.best == "dare_ties" and
+           (.method.not_excluded | index("dare_linear") == null and index("della_linear") == null)' answer
 }
 
 @test "a source that is not given shows where elements were dropped by chance" {

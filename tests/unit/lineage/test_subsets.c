@@ -23,7 +23,28 @@ struct made {
     double kept[3];
     enum { SUM, DIVIDED, MADE_UP } form; /* MADE_UP: for what is dropped, then divided */
     double hidden; /* weight of a source that is not told of, half of it dropped */
+    double ramp;   /* by which the longest is kept more often than one in the middle */
+    bool elected;  /* what points the other way than the sum is dropped as well */
 };
+
+static bool is_kept(const struct made *m, unsigned i, double x)
+{
+    const double rank = erf(fabs(x) / 0.002 / sqrt(2));
+    return uniform() < m->kept[i] + m->ramp * (2 * rank - 1);
+}
+
+/* What is left of each source, weighed. */
+static void drop(const struct made *m, const double *x, bool *kept)
+{
+    double sum = 0;
+    for (unsigned i = 0; i < m->k; i++) {
+        kept[i] = is_kept(m, i, x[i]);
+        sum += kept[i] ? m->weight[i] * x[i] : 0;
+    }
+    for (unsigned i = 0; i < m->k && m->elected; i++) {
+        kept[i] &= m->weight[i] * x[i] * sum > 0;
+    }
+}
 
 /* Shares as a fit of all elements has them: weights less what was dropped. */
 static void make(const struct made *m, double *shares)
@@ -33,13 +54,17 @@ static void make(const struct made *m, double *shares)
         double sum = uniform() < 0.5 ? m->hidden * bell(0.0015) : 0;
         double divisor = 0;
         struct ww_subsets_element *of = &elements[e];
+        bool kept[3];
         memset(of, 0, sizeof(*of));
         for (unsigned i = 0; i < m->k; i++) {
-            const bool kept = uniform() < m->kept[i];
             of->x[i] = bf16(base + bell(0.002)) - base;
-            sum += kept ? m->weight[i] * of->x[i] / (m->form == MADE_UP ? m->kept[i] : 1)
-                        : 0;
-            divisor += kept ? m->weight[i] : 0;
+        }
+        drop(m, of->x, kept);
+        for (unsigned i = 0; i < m->k; i++) {
+            sum += kept[i]
+                       ? m->weight[i] * of->x[i] / (m->form == MADE_UP ? m->kept[i] : 1)
+                       : 0;
+            divisor += kept[i] ? m->weight[i] : 0;
         }
         sum /= m->form && divisor > 0 ? divisor : 1;
         of->y = bf16(base + sum) - base;
@@ -54,13 +79,14 @@ static void make(const struct made *m, double *shares)
 static void kept_parts_and_weights_come_out(void **state)
 {
     (void)state;
-    const struct made mixes[] = {{1, {2}, {0.3}, SUM, 0},
-                                 {2, {0.6, 0.8}, {0.9, 0.5}, SUM, 0},
-                                 {3, {0.5, 0.5, 0.6}, {0.9, 0.95, 0.9}, SUM, 0},
-                                 {2, {0.9, -0.6}, {0.6, 0.6}, SUM, 0},
-                                 {2, {0.6, 0.4}, {0.5, 0.7}, DIVIDED, 0},
-                                 {2, {0.5, 0.8}, {0.4, 0.7}, MADE_UP, 0},
-                                 {3, {0.5, 0.1, 0.8}, {0.45, 0.9, 0.7}, MADE_UP, 0}};
+    const struct made mixes[] = {
+        {1, {2}, {0.3}, SUM, 0, 0, false},
+        {2, {0.6, 0.8}, {0.9, 0.5}, SUM, 0, 0, false},
+        {3, {0.5, 0.5, 0.6}, {0.9, 0.95, 0.9}, SUM, 0, 0, false},
+        {2, {0.9, -0.6}, {0.6, 0.6}, SUM, 0, 0, false},
+        {2, {0.6, 0.4}, {0.5, 0.7}, DIVIDED, 0, 0, false},
+        {2, {0.5, 0.8}, {0.4, 0.7}, MADE_UP, 0, 0, false},
+        {3, {0.5, 0.1, 0.8}, {0.45, 0.9, 0.7}, MADE_UP, 0, 0, false}};
     for (size_t m = 0; m < sizeof(mixes) / sizeof(mixes[0]); m++) {
         double shares[3];
         struct ww_subsets parts;
@@ -78,13 +104,39 @@ static void kept_parts_and_weights_come_out(void **state)
     }
 }
 
+/* Length and signs each show where they decide, and in nothing else. */
+static void what_dropping_goes_by_shows(void **state)
+{
+    (void)state;
+    const struct made mixes[] = {
+        {2, {0.6, 0.8}, {0.5, 0.5}, SUM, 0, 0, false},
+        {2, {0.6, 0.8}, {0.5, 0.7}, SUM, 0, 0, true},
+        {2, {0.6, 0.8}, {0.5, 0.5}, SUM, 0, 0.15, false},
+        {2, {0.6, 0.8}, {0.7, 0.5}, DIVIDED, 0, 0.15, true},
+        {3, {0.5, 0.9, 0.7}, {0.5, 0.6, 0.4}, SUM, 0, 0, true},
+        {3, {0.5, 0.9, 0.7}, {0.5, 0.6, 0.4}, SUM, 0, 0.15, true},
+    };
+    for (size_t m = 0; m < sizeof(mixes) / sizeof(mixes[0]); m++) {
+        double shares[3];
+        struct ww_subsets parts;
+        make(&mixes[m], shares);
+        assert_int_equal(ww_subsets_fit(elements, N, mixes[m].k, shares, &parts, NULL),
+                         WW_OK);
+        assert_true(parts.told && parts.explained > 0.98);
+        assert_true(parts.longer.error < 0.03 && parts.opposed.error < 0.03);
+        assert_true(fabs(parts.longer.by - mixes[m].ramp) <
+                    0.02 + 4 * parts.longer.error);
+        assert_true((parts.opposed.by > 4 * parts.opposed.error) == mixes[m].elected);
+    }
+}
+
 static void another_source_shows(void **state)
 {
     (void)state;
-    const struct made mixes[] = {{1, {2}, {0.5}, SUM, 1.5},
-                                 {2, {1, 1.2}, {0.5, 0.5}, SUM, 1},
-                                 {2, {0.5, 0.5}, {0.9, 0.9}, SUM, 0.5},
-                                 {2, {0.6, 0.4}, {0.5, 0.7}, MADE_UP, 1}};
+    const struct made mixes[] = {{1, {2}, {0.5}, SUM, 1.5, 0, false},
+                                 {2, {1, 1.2}, {0.5, 0.5}, SUM, 1, 0, false},
+                                 {2, {0.5, 0.5}, {0.9, 0.9}, SUM, 0.5, 0, false},
+                                 {2, {0.6, 0.4}, {0.5, 0.7}, MADE_UP, 1, 0, false}};
     for (size_t m = 0; m < sizeof(mixes) / sizeof(mixes[0]); m++) {
         double shares[3];
         struct ww_subsets parts;
@@ -100,7 +152,7 @@ static void another_source_shows(void **state)
 static void what_few_elements_hold_is_left(void **state)
 {
     (void)state;
-    const struct made m = {2, {0.5, 0.4}, {1, 1}, SUM, 0};
+    const struct made m = {2, {0.5, 0.4}, {1, 1}, SUM, 0, 0, false};
     for (unsigned of = 0; of < 2; of++) {
         double shares[3];
         struct ww_subsets parts;
@@ -147,8 +199,8 @@ static void train_on(unsigned source, double off)
 static void cells_hold_sums_of_their_sources_alone(void **state)
 {
     (void)state;
-    const struct made mixes[] = {{2, {0.6, 0.8}, {0.9, 0.5}, SUM, 0},
-                                 {2, {0.6, 0.4}, {0.5, 0.7}, DIVIDED, 0}};
+    const struct made mixes[] = {{2, {0.6, 0.8}, {0.9, 0.5}, SUM, 0, 0, false},
+                                 {2, {0.6, 0.4}, {0.5, 0.7}, DIVIDED, 0, 0, false}};
     for (size_t m = 0; m < sizeof(mixes) / sizeof(mixes[0]); m++) {
         struct made hides = mixes[m];
         double shares[3];
@@ -174,7 +226,7 @@ static void cells_hold_sums_of_their_sources_alone(void **state)
 static void cells_that_tell_nothing_are_not_sure(void **state)
 {
     (void)state;
-    const struct made m = {2, {0.5, 0.4}, {0.6, 0.7}, SUM, 0};
+    const struct made m = {2, {0.5, 0.4}, {0.6, 0.7}, SUM, 0, 0, false};
     double shares[3];
     struct ww_subsets parts;
     make(&m, shares);
@@ -193,7 +245,7 @@ static void cells_that_tell_nothing_are_not_sure(void **state)
 static void a_source_that_no_cell_needs_is_told(void **state)
 {
     (void)state;
-    const struct made m = {2, {0.6, 0.8}, {0.9, 0.5}, SUM, 0};
+    const struct made m = {2, {0.6, 0.8}, {0.9, 0.5}, SUM, 0, 0, false};
     double shares[3] = {0, 0, 0.06};
     struct ww_subsets parts;
     make(&m, shares);
@@ -223,7 +275,7 @@ static void too_many_or_none_are_not_told(void **state)
 static void what_few_elements_tell_of_the_form_counts(void **state)
 {
     (void)state;
-    const struct made sum = {2, {1, 1}, {1, 1}, SUM, 0};
+    const struct made sum = {2, {1, 1}, {1, 1}, SUM, 0, 0, false};
     double shares[3];
     make(&sum, shares);
     for (size_t e = 0; e < N; e++) {
@@ -244,6 +296,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kept_parts_and_weights_come_out),
+        cmocka_unit_test(what_dropping_goes_by_shows),
         cmocka_unit_test(another_source_shows),
         cmocka_unit_test(what_few_elements_hold_is_left),
         cmocka_unit_test(cells_hold_sums_of_their_sources_alone),
