@@ -2,6 +2,7 @@
 /* The blend of the shares found, held against the suspect: what it explains. */
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lineage/decompose_report.h"
@@ -10,7 +11,7 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-#define LEAST_COSINE 0.1 /* of weights with the base's: strangers have none */
+#define LEAST_COSINE 0.1 /* of matrices with the base's: strangers have none */
 /* Of the base in a suspect: more than sources change of its size, where the two are alike
  * but for that, as with strange layers they are not. */
 #define RESCALED 0.02
@@ -25,23 +26,49 @@ double ww_decompose_unexplained(const struct ww_replay *sums)
     return ceiling > 0 ? fmax(0, 1 - r2 / ceiling) : 1;
 }
 
+/* The mean over the weights of what the cosine of their matrix is. Some matrices start
+ * out the same in every model (decays of state spaces), and are longer than all others.
+ */
+static double mean_cosine(const struct ww_family *f, const struct ww_replay *each)
+{
+    double sum = 0;
+    double n = 0;
+
+    for (uint32_t t = 0; t < f->n_tensors; t++) {
+        if (each[t].base > 0 && each[t].suspect > 0) {
+            const double weights = (double)f->tensors[t].n_elements;
+            sum += weights * each[t].both / sqrt(each[t].base) / sqrt(each[t].suspect);
+            n += weights;
+        }
+    }
+    return n > 0 ? sum / n : 1;
+}
+
 /* Weights of strangers are orthogonal, whatever shapes and names they share. */
-static enum ww_err check_related(struct ww_decomposing *d, const struct ww_replay *s,
+static enum ww_err check_related(struct ww_decomposing *d, const struct ww_replay *each,
                                  struct ww_error *err)
 {
-    d->cosine =
-        s->base > 0 && s->suspect > 0 ? s->both / sqrt(s->base) / sqrt(s->suspect) : 1;
+    const uint32_t other = d->family.n_other_shape;
+    char shapes[96] = "";
+
+    d->cosine = mean_cosine(&d->family, each);
     if (d->cosine >= LEAST_COSINE) {
         return WW_OK;
+    }
+    if (other > 0) {
+        (void)snprintf(shapes, sizeof(shapes),
+                       ", or %" PRIu32 " of its matrices are of another shape for that",
+                       other);
     }
     return WW_FAIL(
         err, WW_E_UNRELATED,
         "'%s' is no relative of '%s': the cosine of their weights is %.3f, "
         "expected at least %.1f; or its weights are in an order that comparing "
-        "them with the base does not undo: a lock and a rotation of the residual stream "
+        "them with the base does not undo%s: a lock and a rotation of the residual "
+        "stream "
         "above it may be undone by 'attack --anchor BASE SUSPECT OUT'",
         d->family.models[WW_FAMILY_SUSPECT]->path, d->family.models[WW_FAMILY_BASE]->path,
-        d->cosine, LEAST_COSINE);
+        d->cosine, LEAST_COSINE, shapes);
 }
 
 /* Tensors that were not replayed have no place in the list. */
@@ -104,7 +131,7 @@ enum ww_err ww_decompose_replay(struct ww_decomposing *d, struct ww_error *err)
                              d->varied.varies ? d->varied.tensors : NULL, d->held,
                              &d->options->run, &sums, each, &r->run.bytes_read, err);
     }
-    rc = rc ? rc : check_related(d, &sums, err);
+    rc = rc ? rc : check_related(d, each, err);
     rc = rc ? rc : tell_each(d, each, err);
     if (!rc) {
         d->elsewhere = count_elsewhere(each, d->family.n_tensors);
@@ -114,7 +141,8 @@ enum ww_err ww_decompose_replay(struct ww_decomposing *d, struct ww_error *err)
         return rc;
     }
     d->scale = sums.base > 0 ? sums.both / sums.base : 1;
-    if (sums.total <= 0) {
+    d->differs = sums.total > 0;
+    if (!d->differs) {
         return ww_decompose_warn(d, "the suspect does not differ from the base", err);
     }
     r->r2 = 1 - sums.residual / sums.total;
@@ -227,7 +255,7 @@ static enum ww_err tell_base(struct ww_decomposing *d, struct ww_error *err)
 }
 
 /* What is left out because rounding hid it is no ground to say that nothing went in. */
-static enum ww_err tell_same_steps(const struct ww_decomposing *d, struct ww_error *err)
+static enum ww_err tell_same_steps(struct ww_decomposing *d, struct ww_error *err)
 {
     struct ww_decompose_report *r = d->report;
 
@@ -235,6 +263,14 @@ static enum ww_err tell_same_steps(const struct ww_decomposing *d, struct ww_err
         return WW_OK;
     }
     r->incomplete = true;
+    if (!d->differs && d->family.n_same == d->family.n_same_steps) {
+        return ww_decompose_warn(
+            d,
+            "the suspect is the base, rounded anew: all that was looked at has the "
+            "base's "
+            "values, and changes shorter than half a step would not be seen",
+            err);
+    }
     return ww_decompose_count_included(r) > 0
                ? WW_OK
                : WW_FAIL(err, WW_E_QUANTISED,
@@ -251,5 +287,8 @@ enum ww_err ww_decompose_tell_rest(struct ww_decomposing *d, struct ww_error *er
 
     rc = rc ? rc : tell_scale(d, err);
     rc = rc ? rc : tell_base(d, err);
+    /* A source may have gone into what was widened, and nothing else tells of it. */
+    d->report->incomplete |=
+        d->family.n_other_shape > 0 && ww_decompose_count_included(d->report) > 0;
     return rc ? rc : tell_same_steps(d, err);
 }

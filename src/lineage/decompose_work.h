@@ -27,7 +27,8 @@ struct ww_decomposing {
     struct ww_varied varied;
     struct ww_gradient_shares over;
     double scale;  /* of the base in the suspect, by the replayed matrices, */
-    double cosine; /* and that of the two */
+    double cosine; /* mean of theirs with the base's, over weights */
+    bool differs;  /* the suspect from the base, in what was replayed */
     struct ww_elsewhere elsewhere;
 };
 

@@ -201,6 +201,8 @@ static enum ww_err align(struct ww_family *f, struct ww_error *err)
             rc = find_all(f, t, index, &n, &m, err);
         }
         if (m < f->n_models) {
+            f->n_other_shape +=
+                m == WW_FAMILY_BASE && index[m] != WW_NONE && tensor->rank >= 2;
             skipped = skipped ? skipped : tensor->name;
             lacking = n_skipped++ ? lacking : m;
             continue;
@@ -212,8 +214,8 @@ static enum ww_err align(struct ww_family *f, struct ww_error *err)
     }
     if (!rc && f->n_tensors == 0) {
         return WW_FAIL(err, WW_E_UNRELATED,
-                       "'%s' shares no tensor of one name and shape with '%s'; models of "
-                       "another architecture cannot be its sources",
+                       "'%s' shares no tensor of one name and shape with '%s': models of "
+                       "another architecture or width are not compared",
                        suspect->path, f->models[lacking ? lacking : 1]->path);
     }
     if (!rc) {

@@ -273,7 +273,8 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
     } else {
         add_plain(&sum, &columns);
     }
-    add_up(&r->per_tensor[tensor], &sum, t->rank >= 2);
+    add_up(&r->per_tensor[tensor], &sum,
+           t->rank >= 2 && t->n_elements > t->shape[t->rank - 1]);
     return WW_OK;
 }
 

@@ -13,7 +13,7 @@ struct ww_replay {
     uint64_t off;   /* of those: farther from the blend than any arithmetic rounds */
     uint64_t apart; /* the same of elements that no source with a share moves */
     uint64_t read;  /* elements compared */
-    double base;    /* of matrices: sums of B^2, S^2 and B x S */
+    double base;    /* of matrices of several rows: sums of B^2, S^2 and B x S */
     double suspect;
     double both;
     double total;    /* sum of (S - B)^2 over all elements */

@@ -113,8 +113,10 @@ static enum kind judge(const struct sums *s)
     return s->stepped > 0 && 2 * s->equal >= s->stepped ? SAME_STEPS : COMPARED;
 }
 
+/* *same counts tensors all of whose values are the base's. */
 static enum ww_err find_kind(const struct ww_family *f, const struct ww_family_tensor *t,
-                             struct look *look, enum kind *kind, struct ww_error *err)
+                             struct look *look, enum kind *kind, uint32_t *same,
+                             struct ww_error *err)
 {
     const size_t n = (size_t)ww_min_u64(PIECE, t->n_elements / PIECES);
     struct sums sums = {0};
@@ -131,6 +133,7 @@ static enum ww_err find_kind(const struct ww_family *f, const struct ww_family_t
         }
     }
     *kind = rc ? COMPARED : judge(&sums);
+    *same += *kind == SAME_STEPS && sums.equal == sums.stepped;
     return rc;
 }
 
@@ -207,7 +210,10 @@ enum ww_err ww_family_leave_strangers(struct ww_family *family,
     }
     for (uint32_t t = 0; t < family->n_tensors && !rc; t++) {
         rc = ww_run_progress(run, "looking", t, family->n_tensors, err);
-        rc = rc ? rc : find_kind(family, &family->tensors[t], look, &kinds[t], err);
+        if (!rc) {
+            rc = find_kind(family, &family->tensors[t], look, &kinds[t], &family->n_same,
+                           err);
+        }
     }
     if (!rc) {
         keep_most(family, kinds);

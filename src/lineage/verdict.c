@@ -122,9 +122,8 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
     }
     ww_verdict_conclude(report, &contest, masked ? &keep : NULL, &parts);
     report->incomplete = ww_verdict_in_part(ask, report, &parts, masked) ||
-                         (contest.match >= WW_VERDICT_BITS && contest.elsewhere) ||
                          (ww_verdict_is_named(report, &parts, masked) &&
-                          ww_verdict_leaves_recipe(ask, &contest));
+                          (contest.elsewhere || ww_verdict_leaves_recipe(ask, &contest)));
     rc = ww_verdict_ask_further(ask, &contest, &parts, report, err);
     report->unseen = ww_verdict_unseen(ask, report);
     return rc;

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Families that were released quantised: shares, decoys, twins and missing sources.
 
-    OMP_NUM_THREADS=1 .venv/bin/python tests/bench/lineage_released.py BUILD FAMILY [--n 10] [--seed 1]
+    OMP_NUM_THREADS=1 .venv/bin/python tests/bench/lineage_released.py BUILD FAMILY [--n 10] [--seed 1] [--how int8,fp8-rows]
 
 Base, candidates and decoys of the trained family are FP8 with scales of blocks or rows, or int8
 with scales of rows. Suspects are sums of the weights that they stand for, of two or three sources
@@ -122,13 +122,14 @@ def main():
     parser.add_argument("family")
     parser.add_argument("--n", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--how", default=",".join(HOW))
     args = parser.parse_args()
     tool = os.path.join(os.path.abspath(args.build), "weightward")
     draws = random.Random(args.seed)
     tallies = {}
     with tempfile.TemporaryDirectory() as work:
         disguise.run(tool, "key", "new", "lock", "--out", os.path.join(work, "key"), "--no-passphrase", "-q")
-        for how in HOW:
+        for how in args.how.split(","):
             os.makedirs(os.path.join(work, how))
             family = {}
             for m in ("base", *SOURCES, TWIN, DECOY):

@@ -658,14 +658,21 @@ def as_gemma(tool, models, work):
 
 
 def mostly_noise(tool, merged, experts, work):
-    """One matrix is noise, which is most of what changed: nothing tells that it is no disguise."""
+    """One matrix is noise, which is most of what changed: nothing tells that it is no disguise. Or
+    it is another model's."""
     g = torch.Generator().manual_seed(7)
     name = "model.layers.1.mlp.up_proj.weight"
     noisy = {**merged, name: (merged[name].double() + 0.5 * merged[name].double().std()
                               * torch.randn(merged[name].shape, generator=g)).bfloat16()}
     said = decompose(tool, folder(os.path.join(work, "mostly"), noisy), experts)
     print(f"one noisy matrix: {said['unexplained']:.4f} unexplained", "in part" if said["incomplete"] else "whole")
-    return [] if said["incomplete"] else ["one noisy matrix: called whole"]
+    problems = [] if said["incomplete"] else ["one noisy matrix: called whole"]
+    # All but one matrix are the merge's, so a selection gives most of the bits.
+    base, rev = (weights(path)[name].double() for path in (os.path.join(FAMILY, "base"), experts[0]))
+    other = {**merged, name: (base + (rev - base).flip(0)).bfloat16()}
+    said = decompose(tool, folder(os.path.join(work, "other"), other), experts)
+    print(f"one matrix of another: {said['method']['match']:.3f} of the bits", "in part" if said["incomplete"] else "whole")
+    return problems + ([] if said["incomplete"] else ["one matrix of another model: called whole"])
 
 
 def decoded(tensors):
@@ -695,6 +702,11 @@ def released_in_eight_bits(tool, models, work):
     said = shown_among(tool, folder(at("copy"), decoded(eight[1])), base, sources)
     if said["replay"] != 1:
         problems.append(f"FP8 decoded as transformers does: {said['replay']['match']} of the bits")
+    # The base as it was released has nothing of the others, and that is all that its steps tell.
+    said = shown_among(tool, folder(at("base"), eight[0]), base, sources)
+    if not said["incomplete"] or any(s["included"] for s in said["sources"]) or \
+            not any("is the base, rounded anew" in w for w in said["warnings"]):
+        problems.append(f"a copy of an FP8 base: {said['warnings']}")
     # Of the weights before they were rounded: no task vector is without the base's rounding.
     master = {k: (v.double() + sum(t * 0.1 * (m[k].double() - v.double()) for t, m in zip(TRUTH, models[1:]))).bfloat16()
               for k, v in models[0].items()}
