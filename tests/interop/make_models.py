@@ -19,11 +19,14 @@ Every parameter and buffer is random, norms and biases too: at their usual 1 and
 would hide the faults that a check is to find. Sizes differ wherever two could be mixed up.
 Inputs: one long sequence with positions up to 63, and a padded batch.
 """
+import contextlib
 import inspect
 import json
 import math
 import os
+import shutil
 import sys
+import tempfile
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -551,14 +554,33 @@ def randomise(model, seed):
             p.copy_(noise.to(p.dtype))
 
 
-def write(name, out, dtype=torch.float32):
+def make(name, folder, dtype):
     cls, config = CASES[name]()
     torch.manual_seed(1)
     model = cls(config)
     randomise(model, seed=sum(name.encode()))
-    folder = os.path.join(out, name)
     model.to(dtype).save_pretrained(folder)
     AFTERWARDS.get(name, lambda folder: None)(folder)
+
+
+def write(name, out, dtype=torch.float32):
+    """The folder OUT/NAME. Where tests run side by side (run.py) a model is made for the first that
+    asks and copied for the others, which then need not load its classes; what they draw at random
+    afterwards is the same."""
+    folder, kept = os.path.join(out, name), os.environ.get("WW_MADE_MODELS")
+    if not kept:
+        make(name, folder, dtype)
+        return folder
+    made = os.path.join(kept, f"{name}.{dtype}")
+    if not os.path.isdir(made):
+        with tempfile.TemporaryDirectory(dir=kept) as own:
+            own = os.path.join(own, name)
+            make(name, os.path.join(own, "model"), dtype)
+            torch.save(torch.get_rng_state(), os.path.join(own, "random"))
+            with contextlib.suppress(OSError):      # another test was first
+                os.rename(own, made)
+    shutil.copytree(os.path.join(made, "model"), folder)
+    torch.set_rng_state(torch.load(os.path.join(made, "random")))
     return folder
 
 
