@@ -4,39 +4,11 @@
  * the module's, and of a module's weight that is targeted as a parameter the weight's.
  */
 #include <math.h>
-#include <string.h>
 
 #include "model/adapter.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/pattern.h"
-
-#define PLAIN "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
-
-/* Keys are names of modules as a rule, one for each: a key of letters, digits, '_', '-'
- * and
- * '.', which takes any character, is decided without an automaton. False where it is no
- * such key, or the name has more than ASCII. */
-static bool plain_fits(const char *key, const char *name, bool *fits)
-{
-    const size_t k = strlen(key);
-    const size_t n = strlen(name);
-    const char *end = k <= n ? name + n - k : name;
-
-    if (k == 0 || key[strspn(key, PLAIN)]) {
-        return false;
-    }
-    for (size_t i = 0; i < n; i++) {
-        if ((unsigned char)name[i] >= 0x80) {
-            return false;
-        }
-    }
-    *fits = k <= n && (end == name || end[-1] == '.');
-    for (size_t i = 0; i < k && *fits; i++) {
-        *fits = key[i] == '.' || key[i] == end[i];
-    }
-    return true;
-}
 
 /* PEFT: re.match("(.*\\.)?(KEY)$", module), and the first that fits counts. */
 static enum ww_err pattern_fits(const struct ww_adapter *adapter, const char *key,
@@ -46,7 +18,8 @@ static enum ww_err pattern_fits(const struct ww_adapter *adapter, const char *ke
     enum ww_err rc = WW_OK;
 
     *fits = false;
-    if (plain_fits(key, module, fits)) {
+    /* A name of a module as a rule, one for each: no automaton for each pair of them. */
+    if (ww_pattern_plain_fits_end(key, module, fits)) {
         return WW_OK;
     }
     rc = ww_pattern_new(key, &pattern, err);

@@ -18,6 +18,7 @@
 #define MAX_DEPTH 32
 #define MAX_COUNT 1000u
 #define NONE UINT16_MAX
+#define PLAIN "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
 
 enum kind { TAKES, SPLITS, BEGINS, ENDS, DONE };
 
@@ -493,4 +494,25 @@ bool ww_pattern_fits(struct ww_pattern *p, const char *name)
 bool ww_pattern_fits_end(struct ww_pattern *p, const char *name)
 {
     return fits(p, name, true);
+}
+
+bool ww_pattern_plain_fits_end(const char *text, const char *name, bool *fits)
+{
+    const size_t k = strlen(text);
+    const size_t n = strlen(name);
+    const char *end = k <= n ? name + n - k : name;
+
+    if (k == 0 || text[strspn(text, PLAIN)]) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if ((unsigned char)name[i] >= 0x80) {
+            return false;
+        }
+    }
+    *fits = k <= n && (end == name || end[-1] == '.');
+    for (size_t i = 0; i < k && *fits; i++) {
+        *fits = text[i] == '.' || text[i] == end[i];
+    }
+    return true;
 }
