@@ -67,7 +67,9 @@ static const struct kind_row kinds[KIND_COUNT] = {
     [KIND_OTHER] = {WW_E_DUPLICATE, WW_E_UNSUPPORTED,
                     "file '%s' is a second copy of the weights in another format; remove "
                     "it and export again afterwards",
-                    NULL,
+                    "file '%s' may be a second copy of the weights in another format or, "
+                    "where modules.json names its folder, a part of the model; remove "
+                    "it, or convert it to safetensors",
                     "weights are in a format that is not read, '%s'; use the safetensors "
                     "form of the model"},
 };
