@@ -97,6 +97,29 @@ def check(build, name, family, settings, out):
     return not bad
 
 
+def check_fused_refusals(build, out):
+    """Of rows of a fused tensor: what is no pair of factors, and pairs of other rows."""
+    base = families.write("nomic_bert", out)
+    bad = []
+    for name, more, words in [("dora", dict(use_dora=True), "where factors alone are supported"),
+                              ("rows", {}, "do not fit rows"), ("half", {}, "only one of the two factors")]:
+        adapter = os.path.join(out, name)
+        make_adapter(base, adapter, dict(target_modules=["k_proj"], **more))
+        path = os.path.join(adapter, "adapter_model.safetensors")
+        tensors = load_file(path)
+        if name == "rows":
+            tensors = {n: t[:-4].contiguous() if "lora_B" in n else t for n, t in tensors.items()}
+        if name == "half":
+            tensors = {n: t for n, t in tensors.items() if "lora_B" in n}
+        save_file(tensors, path)
+        done = subprocess.run([os.path.join(build, "bake_probe"), base, adapter],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if done.returncode == 0 or words not in done.stderr:
+            bad.append(f"expected '{words}', got '{done.stderr}'")
+    print(f"{'FAIL' if bad else 'ok':4} refusals of rows {'; '.join(bad)}", flush=True)
+    return not bad
+
+
 def check_refusals(build, out):
     """Pairs of factors that cannot be told apart, and those of fewer experts."""
     base = families.write("qwen3_moe", out)
@@ -132,6 +155,8 @@ def main(build, names):
     if not names or "refusals" in names:
         with tempfile.TemporaryDirectory() as out:
             failed += not check_refusals(build, out)
+        with tempfile.TemporaryDirectory() as out:
+            failed += not check_fused_refusals(build, out)
     for name, family, settings in CASES + EXPERTS + FUSED:
         if not names or name in names:
             with tempfile.TemporaryDirectory() as out:

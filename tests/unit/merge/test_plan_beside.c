@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a merge copies: limits among the weights, and the folders of modules.json. */
+#include <fcntl.h>
 #include <math.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "plan_fixture.h"
 
@@ -153,6 +155,28 @@ static void weights_of_modules_that_differ_are_refused(void **state)
     pm_free(pm);
 }
 
+/* It is copied when it is written, long after it was compared. */
+static void a_module_that_changes_is_told(void **state)
+{
+    struct pm *pm = pm_new();
+    struct ww_merge_result result;
+    struct ww_error err = {0};
+    char path[400];
+    (void)state;
+    add_module(pm->model[0], "same");
+    add_module(pm->model[1], "same");
+    PM_OK(LINEAR);
+    OK(ww_merge_run(&pm->plan, NULL, NULL, NULL, &result, &err));
+    ww_merge_result_release(&result);
+    snprintf(path, sizeof(path), "%s/" DENSE, pm->model[0]->path);
+    const int fd = open(path, O_WRONLY);
+    assert_int_equal(pwrite(fd, "S", 1, 0), 1);
+    close(fd);
+    FAILS(ww_merge_run(&pm->plan, NULL, NULL, NULL, &result, &err), WW_E_CHANGED);
+    ww_merge_result_release(&result);
+    pm_free(pm);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -163,6 +187,7 @@ int main(void)
         cmocka_unit_test(what_modules_json_names_goes_along),
         cmocka_unit_test(weights_of_modules_are_known_by_no_name),
         cmocka_unit_test(weights_of_modules_that_differ_are_refused),
+        cmocka_unit_test(a_module_that_changes_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
