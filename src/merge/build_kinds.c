@@ -134,6 +134,12 @@ static uint64_t said_there(const struct kinds *donor, uint64_t layer)
 static const char *why_not(const struct kinds *donor, const struct kinds *k,
                            uint64_t layer, uint64_t place)
 {
+    const uint32_t embed = k->model->embed;
+
+    if (embed != WW_NONE && k->model->places[embed].stack != WW_NONE &&
+        k->model->places[embed].layer == layer) {
+        return "holds the embedding, so what is numbered are not layers alone";
+    }
     if (layer >= k->n) {
         return "stands behind those that config.json counts";
     }

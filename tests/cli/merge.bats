@@ -134,6 +134,29 @@ YML
     "$WW" merge --rederive out -q
 }
 
+@test "an embedding that is numbered as a layer is not stacked" {
+    make_family
+    python3 - <<'PY'
+import json, struct
+path = "expert-rev/model.safetensors"
+data = open(path, "rb").read()
+n, = struct.unpack("<Q", data[:8])
+header = data[8:8 + n].replace(b"model.embed_tokens.weight", b"model.layers.0.wte.weight")
+open(path, "wb").write(data[:8] + header + data[8 + n:])
+config = json.load(open("expert-rev/config.json"))
+json.dump({**config, "model_type": "of nobody", "architectures": ["X"]}, open("expert-rev/config.json", "w"))
+PY
+    cat >stack.yml <<'YML'
+merge_method: passthrough
+slices:
+  - sources: [{model: expert-rev, layer_range: [0, 2]}]
+  - sources: [{model: expert-rev, layer_range: [1, 4]}]
+dtype: bfloat16
+YML
+    refused 6 "holds the embedding" "$WW" merge stack.yml out -q
+    nothing_written out
+}
+
 @test "factors that go by the number of layers, or by a layer's own, are told when layers are stacked" {
     python3 - <<'PY'
 import json, os, struct
