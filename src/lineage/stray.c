@@ -93,15 +93,9 @@ static double missed(const struct straying *s, unsigned k, unsigned which)
     uint64_t met = 0;
 
     for (uint32_t t = 0; t < s->family->n_tensors; t++) {
-        const struct weights *w = &s->weights[((size_t)t * s->n_named + k) * 2 + which];
-        int64_t at = 0;
-        int64_t most = 0;
-        for (unsigned i = 0; i < WEIGHTS && w->n >= OF_TENSOR; i++) {
-            at += w->steps[i];
-            most = at > most ? at : most;
-        }
-        met += (uint64_t)most;
-        all += w->n >= OF_TENSOR ? w->n : 0;
+        const struct met *m = &s->met[((size_t)t * s->n_named + k) * 2 + which];
+        met += m->n >= OF_TENSOR ? m->met : 0;
+        all += m->n >= OF_TENSOR ? m->n : 0;
     }
     return all >= ENOUGH ? 1 - (double)met / (double)all : -1;
 }
@@ -128,8 +122,12 @@ enum ww_err ww_stray_measure(const struct ww_family *family, const double *share
                          .n_sources = family->n_models - WW_FAMILY_SOURCES,
                          .shares = shares};
     bool read[WW_LINEAGE_MAX_SOURCES];
-    const struct ww_sweep_ask ask = {
-        .phase = "method", .use = use, .sources = read, .cells = true, .in_part = true};
+    const struct ww_sweep_ask ask = {.phase = "method",
+                                     .through = ww_stray_through,
+                                     .use = use,
+                                     .sources = read,
+                                     .cells = true,
+                                     .in_part = true};
     enum ww_err rc = WW_OK;
 
     *out = (struct ww_stray){.told = false};
@@ -142,8 +140,9 @@ enum ww_err ww_stray_measure(const struct ww_family *family, const double *share
     }
     s.counts = ww_calloc(family->n_tensors, sizeof(*s.counts));
     s.alone = ww_calloc((size_t)family->n_tensors * s.n_named * SIZES, sizeof(*s.alone));
-    s.weights = ww_calloc((size_t)family->n_tensors * s.n_named * 2, sizeof(*s.weights));
-    if (!s.counts || !s.alone || !s.weights) {
+    s.met = ww_calloc((size_t)family->n_tensors * s.n_named * 2, sizeof(*s.met));
+    s.weights = ww_calloc(family->n_tensors, sizeof(struct weights *));
+    if (!s.counts || !s.alone || !s.met || !s.weights) {
         rc = WW_FAIL_MEMORY(err, "places that sources leave as they were");
         goto out;
     }
@@ -159,6 +158,10 @@ enum ww_err ww_stray_measure(const struct ww_family *family, const double *share
 out:
     ww_free(s.counts);
     ww_free(s.alone);
+    ww_free(s.met);
+    for (uint32_t t = 0; s.weights && t < family->n_tensors; t++) {
+        ww_free(s.weights[t]); /* of one that failed */
+    }
     ww_free(s.weights);
     return rc;
 }

@@ -5,6 +5,8 @@
 
 #include "lineage/draws.h"
 #include "lineage/stray_work.h"
+#include "util/alloc.h"
+#include "util/fail.h"
 
 #define RUN 64     /* elements that lie side by side, */
 #define ALIVE 16   /* of which so many differ where training went by at all */
@@ -267,8 +269,13 @@ enum ww_err ww_stray_visit(void *payload, uint32_t tensor, struct ww_moments_til
                         {0}};
     struct counts *counts = &s->counts[tensor];
     const struct look l = {s, tile, &m};
-    (void)err;
 
+    if (!s->weights[tensor]) {
+        s->weights[tensor] = ww_calloc((size_t)s->n_named * 2, sizeof(struct weights));
+    }
+    if (!s->weights[tensor]) {
+        return WW_FAIL_MEMORY(err, "places that sources leave as they were");
+    }
     for (unsigned k = 0; k < s->n_named; k++) {
         m.length[k] = typical(s, tile, n, &s->named[k]);
     }
@@ -277,9 +284,26 @@ enum ww_err ww_stray_visit(void *payload, uint32_t tensor, struct ww_moments_til
         const size_t to = from + RUN < n ? from + RUN : n;
         if (is_alive(s, tile, from, to, m.still)) {
             count_run(&l, from, to, counts,
-                      s->alone + (size_t)tensor * s->n_named * SIZES,
-                      s->weights + (size_t)tensor * s->n_named * 2);
+                      s->alone + (size_t)tensor * s->n_named * SIZES, s->weights[tensor]);
         }
     }
     return WW_OK;
+}
+
+void ww_stray_through(void *payload, uint32_t tensor)
+{
+    const struct straying *s = payload;
+    struct weights *weights = s->weights[tensor];
+
+    for (size_t k = 0; k < (size_t)s->n_named * 2 && weights; k++) {
+        struct met *out = &s->met[(size_t)tensor * s->n_named * 2 + k];
+        int64_t at = 0;
+        for (unsigned i = 0; i < WEIGHTS; i++) {
+            at += weights[k].steps[i];
+            out->met = at > out->met ? (uint32_t)at : out->met;
+        }
+        out->n = weights[k].n;
+    }
+    ww_free(weights);
+    s->weights[tensor] = NULL;
 }

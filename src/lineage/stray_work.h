@@ -33,19 +33,29 @@ struct weights {
     uint32_t n;
 };
 
+/* What is left of it when the tensor is through: elements, and those that the one weight
+ * which makes most makes. */
+struct met {
+    uint32_t n;
+    uint32_t met;
+};
+
 struct straying {
     const struct ww_family *family;
     unsigned n_sources;
     double most[WW_LINEAGE_MAX_SOURCES]; /* by which sources enter, with its sign */
     const double *shares;
-    struct counts *counts;   /* per tensor */
-    struct places *alone;    /* [tensors][n_named][SIZES] */
-    struct weights *weights; /* [tensors][n_named][2]: of the source, of a made-up twin */
+    struct counts *counts; /* per tensor */
+    struct places *alone;  /* [tensors][n_named][SIZES] */
+    struct met *met;       /* [tensors][n_named][2]: of the source, of a made-up twin */
+    struct weights **weights; /* [tensors]: the same while a tensor is read, else NULL */
     unsigned n_named;
     unsigned named[MOST_NAMED]; /* the sources that take part */
 };
 
-/** Counts a tile; of struct straying, as ww_sweep calls it. */
+/** Counts a tile, and a tensor that is through; of struct straying, as ww_sweep calls
+ *  them. */
+void ww_stray_through(void *payload, uint32_t tensor);
 enum ww_err ww_stray_visit(void *payload, uint32_t tensor, struct ww_moments_tile *tile,
                            size_t n, struct ww_error *err) WW_MUST_USE;
 

@@ -159,6 +159,9 @@ static enum ww_err sweep_tensor(void *payload, struct ww_per_tensor *crew,
             rc = ww_per_tensor_progress(crew, bytes, err);
         }
     }
+    if (!rc && s->ask->through) {
+        s->ask->through(s->payload, tensor);
+    }
     return rc;
 }
 

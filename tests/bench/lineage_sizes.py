@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cost of `lineage decompose` at odd and at real sizes: seconds, CPU seconds, peak memory.
 
-    lineage_sizes.py BUILD FOLDER [NAME...] [--threads N] [--small]
+    lineage_sizes.py BUILD FOLDER [NAME...] [--threads N] [--layers N] [--small]
 
 Synthetic families in bf16: a base, siblings 1 % of the weight scale away, a merge of 0.6 and
 0.25 of the first two. FOLDER keeps the models (up to 12 GB), which are made when they are not
 there. deep: 100 layers of width 64. experts: 100 layers with 60 experts, 18,000 matrices.
 fused: the same experts in one tensor a layer. many: 20 candidates and 40 controls. The others
-are disguises of a 0.5B (--small: of `many`), with two candidates. Each
+are disguises of a 0.5B of 24 layers (or of N of these; --small: of `many`), with two
+candidates. Each
 line: wall and CPU seconds, beside `cat` of the same files, peak MiB, shares, and what was
 undone. Shares off by more than 0.05 are an error.
 """
@@ -127,10 +128,13 @@ ODD = {
     "fused": (layers(100, 512, stacked),
               config("gpt_oss", "GptOss", 100, 512, intermediate_size=32, num_local_experts=60,
                      num_experts_per_tok=4, sliding_window=64)),
-    "half": (layers(24, 64000, lambda at: dense(at, 896, 4864), 896, 128),
-             config("llama", "Llama", 24, 64000, intermediate_size=4864, hidden_size=896, num_attention_heads=14,
-                    head_dim=64)),
 }
+
+
+def large(n):
+    return (layers(n, 64000, lambda at: dense(at, 896, 4864), 896, 128),
+            config("llama", "Llama", n, 64000, intermediate_size=4864, hidden_size=896, num_attention_heads=14,
+                   head_dim=64))
 
 
 def made(folder, make):
@@ -309,6 +313,7 @@ def look(tool, name, suspect, base, candidates, controls=(), threads=2):
 def main():
     args = sys.argv[1:]
     threads = int(args.pop(args.index("--threads") + 1)) if "--threads" in args else 2
+    n_layers = int(args.pop(args.index("--layers") + 1)) if "--layers" in args else 24
     small = "--small" in args
     build, work, *wanted = [a for a in args if not a.startswith("--")]
     tool = os.path.join(build, "weightward")
@@ -316,14 +321,15 @@ def main():
     right = True
     os.makedirs(work, exist_ok=True)
     for kind in ODD:
-        if kind == "half" or (wanted and kind not in wanted):
+        if wanted and kind not in wanted:
             continue
         base, siblings, suspect = family(tool, at, kind)
         first = min(len(siblings), 20)
         right &= look(tool, kind, suspect, base, siblings[:first], siblings[first:], threads)
     if wanted and not set(wanted) - set(ODD):
         return 0 if right else 1
-    stem, heads, kv = ("many", 4, 2) if small else ("half", 14, 2)
+    stem, heads, kv = ("many", 4, 2) if small else (f"large{n_layers}", 14, 2)
+    ODD.setdefault(stem, large(n_layers))
     base, siblings, merged = family(tool, at, stem)
     siblings = siblings[:2]
     exact = lambda: made(at(stem + "-exact"), locked(tool, work, merged, "exact"))
