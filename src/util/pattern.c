@@ -506,7 +506,7 @@ bool ww_pattern_plain_fits_end(const char *text, const char *name, bool *fits)
         return false;
     }
     for (size_t i = 0; i < n; i++) {
-        if ((unsigned char)name[i] >= 0x80) {
+        if (name[i] < ' ' || name[i] > '~') { /* '.' takes no line end */
             return false;
         }
     }
