@@ -28,8 +28,8 @@ bool ww_pattern_fits(struct ww_pattern *pattern, const char *name);
 bool ww_pattern_fits_end(struct ww_pattern *pattern, const char *name);
 
 /** The same for a text of letters, digits, '_', '-' and '.', which takes any character,
- * in no more time than comparing takes. False for other texts, and for names with more
- * than ASCII: then *fits says nothing. */
+ * in no more time than comparing takes. False for other texts, and for names of more than
+ *  visible ASCII: then *fits says nothing. */
 bool ww_pattern_plain_fits_end(const char *text, const char *name, bool *fits);
 
 #endif
