@@ -12,6 +12,7 @@ import atexit
 import os
 import runpy
 import shlex
+import shutil
 import sys
 import tempfile
 import time
@@ -87,4 +88,9 @@ def main(build, jobs):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2])))
+    # No TemporaryDirectory: each test that ends would remove it.
+    kept = os.environ["WW_MADE_MODELS"] = tempfile.mkdtemp()
+    try:
+        sys.exit(main(sys.argv[1], int(sys.argv[2])))
+    finally:
+        shutil.rmtree(kept)

@@ -20,25 +20,18 @@ norm gains folded: the joint attack must find both, keep the function and come n
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 
 import make_models as families
 import torch
 from safetensors.torch import load_file, save_file
+from test_lock_exact import run
 
 NOISE = 0.05
 DENSE = ("llama", "phi3", "mixtral", "gpt2", "gpt_neox", "bert-masked", "t5", "vit", "opt", "bart")
 ROTATED = ("llama", "mistral")
 INVARIANT = ("llama", "phi3", "gpt2", "qwen3")
-
-
-def run(*args):
-    done = subprocess.run(args, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(args)}: {done.stderr.strip()}")
-    return done.stdout
 
 
 def sibling(source, out):
