@@ -6,6 +6,7 @@
 
 #include "lineage/catalogue_decoded.h"
 #include "lineage/catalogue_search.h"
+#include "lineage/catalogue_twins.h"
 #include "stream/cpus.h"
 #include "util/alloc.h"
 #include "util/clock.h"
@@ -40,7 +41,8 @@ static bool is_settled(const struct ww_decompose_report *found)
 /* Of what siblings share a sketch knows little, and of rounding nothing. Where the files
  * say that something else went in, a pick without mates may be that one's twin: that most
  * is explained holds of both. */
-static void take_kinds(struct ww_lookup *s, const struct ww_decompose_report *found)
+static void take_kinds(struct ww_lookup *s, const struct ww_decompose_report *found,
+                       const bool *twin)
 {
     const bool settled = is_settled(found);
     const bool lacks = found->incomplete && !settled;
@@ -52,7 +54,7 @@ static void take_kinds(struct ww_lookup *s, const struct ww_decompose_report *fo
         if (found->sources[i].note) {
             continue;
         }
-        if (lacks && s->alone[i]) {
+        if (twin[i] || (lacks && s->alone[i])) {
             m->kind = "similar";
         } else if (found->sources[i].included && (settled || apart)) {
             m->kind = "source";
@@ -70,30 +72,38 @@ static void take_share(struct ww_find_match *m, const struct ww_lineage_source *
     m->confirmed = from->included;
 }
 
+/* Why a member that was not picked is named. */
+static const char *by_files(const struct ww_lookup *s, bool twin)
+{
+    return twin ? "by the files: one of several catalogued models that are "
+                  "nearly the same, of which not all were compared"
+           : s->by_spectra
+               ? "by the files: spectra of heads are rough, and did not pick it"
+           : s->print->decoded
+               ? "by the files: the sketches see mostly rounding, and did "
+                 "not pick it"
+               : "by the files: the sketches picked a model that is nearly "
+                 "this one";
+}
+
 /* Members that the sketches did not pick are sources when they are included and hardly
  * anything is left for somebody else: relatives of a source that is not here leave more.
  */
 static enum ww_err take_more(struct ww_lookup *s, const struct ww_decompose_report *found,
-                             struct ww_error *err)
+                             const bool *twin, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
     for (unsigned i = 0; i < s->n_more && !rc; i++) {
         const struct ww_lineage_source *from = &found->sources[s->pursuit.n + i];
-        struct ww_find_match match = {.kind = "source"};
+        const bool alike = twin[s->pursuit.n + i];
+        struct ww_find_match match = {.kind = alike ? "similar" : "source"};
         if (!from->included || from->note || !is_settled(found)) {
             continue;
         }
         take_share(&match, from);
-        rc = ww_lookup_add(
-            s->report, s->family.members[s->more[i]].name, match,
-            ww_strdup(s->by_spectra ? "by the files: spectra of heads are rough, and "
-                                      "did not pick it"
-                      : s->print->decoded ? "by the files: the sketches see mostly "
-                                            "rounding, and did not pick it"
-                                          : "by the files: the sketches picked a model "
-                                            "that is nearly this one"),
-            err);
+        rc = ww_lookup_add(s->report, s->family.members[s->more[i]].name, match,
+                           ww_strdup(by_files(s, alike)), err);
     }
     return rc;
 }
@@ -102,6 +112,12 @@ static enum ww_err take_confirmed(struct ww_lookup *s,
                                   const struct ww_decompose_report *found,
                                   struct ww_error *err)
 {
+    bool twin[WW_PURSUIT_MOST + WW_LOOKUP_MORE] = {false};
+    enum ww_err rc = WW_OK;
+
+    if (found->method_match < BITS_AGREE) { /* bits are one model's */
+        rc = ww_twins_find(s, found, twin, err);
+    }
     /* How much of a decoded suspect's difference is rounding is not known to its sketch,
      * and may be most of it. The files tell what is left beyond that. */
     if (s->print->decoded) {
@@ -109,13 +125,13 @@ static enum ww_err take_confirmed(struct ww_lookup *s,
         s->report->by_files = true;
     }
     s->report->incomplete = found->incomplete && !is_settled(found);
-    take_kinds(s, found);
+    take_kinds(s, found, twin);
     for (size_t i = 0; i < s->pursuit.n; i++) {
         if (!found->sources[i].note) {
             take_share(&s->report->matches[s->first + i], &found->sources[i]);
         }
     }
-    return take_more(s, found, err);
+    return rc ? rc : take_more(s, found, twin, err);
 }
 
 /* Files say more than prints: what they contradict is taken back. */

@@ -80,7 +80,7 @@ def add_siblings(path, n):
     for i in range(n):
         ident = 100 + i
         delta = spread * rng.standard_normal(root.size)
-        db.execute("INSERT INTO ww_models VALUES (?, ?, ?, ?, 0, '/nowhere', ?, 39, 600000)",
+        db.execute("INSERT INTO ww_models VALUES (?, ?, ?, ?, 0, '/nowhere', ?, 39, 600000, 0)",
                    (ident, f"sibling{i}", rng.bytes(32), family, rng.bytes(32)))
         db.execute("INSERT INTO ww_sketches VALUES (?, ?)",
                    (ident, (root + delta).astype("<f4").tobytes()))

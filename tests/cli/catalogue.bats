@@ -124,6 +124,14 @@ kinds() { jq -c '[.matches[] | [.name, .kind]]' "$@"; }
     [[ $output == "SUPPORTS IN PART: 'suspect' is mostly like catalogued models"* ]]
 }
 
+@test "one of many checkpoints is not named where files of others were not compared" {
+    twins 12 0.0004
+    "$WW" lineage index c.db "$caesar" -q
+    "$WW" lineage find c.db suspect --json -q >answer
+    jq -e '[.matches[] | select(.kind == "source").name] == ["expert-caesar"] and
+           (.matches | any(.kind == "similar" and (.name | test("twin")) and .confirmed))' answer
+}
+
 @test "a catalogued model is found by its digest, the root by itself" {
     once index_all
     cp -r "$rev" copy

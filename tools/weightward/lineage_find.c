@@ -25,8 +25,8 @@ static void tell_match(const struct ww_find_match *m)
     }
     printf(" (%s%s)\n", m->evidence,
            !m->confirmed                     ? ""
-           : strcmp(m->kind, "similar") == 0 ? "; included on the files, which leave too "
-                                               "much unexplained to call it a source"
+           : strcmp(m->kind, "similar") == 0 ? "; included on the files, which do not "
+                                               "settle that it is a source"
                                              : "; confirmed on the files");
 }
 
