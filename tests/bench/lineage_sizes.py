@@ -9,9 +9,8 @@ Synthetic families in bf16: a base, siblings 1 % of the weight scale away, a mer
 there. deep: 100 layers of width 64. experts: 100 layers with 60 experts, 18,000 matrices.
 fused: the same experts in one tensor a layer. many: 20 candidates and 40 controls. The others
 are disguises of a 0.5B of 24 layers (or of N of these; --small: of `many`), with two
-candidates. Each
-line: wall and CPU seconds, beside `cat` of the same files, peak MiB, shares, and what was
-undone. Shares off by more than 0.05 are an error.
+candidates. Each line: wall and CPU seconds, beside `cat` of the same files, peak MiB, shares,
+and what was undone. Shares off by more than 0.05 are an error.
 """
 import json
 import os
