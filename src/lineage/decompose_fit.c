@@ -171,6 +171,9 @@ enum ww_err ww_decompose_fit(struct ww_decomposing *d, struct ww_error *err)
     if (!rc) {
         rc = fit_each(d, &fit, low, high, err);
     }
+    if (!rc) {
+        rc = ww_decompose_rounding(d, &fit, low, high, err);
+    }
     /* Rounding of an eight-step task vector is not quite even. Where something came after
      * the merge, the elements that show no such bias no longer carry the fit, and shares
      * are off by WW_FIT_ROUGHLY at times. */

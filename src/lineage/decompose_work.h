@@ -45,6 +45,11 @@ enum ww_err ww_decompose_read_again(struct ww_decomposing *d,
                                     struct ww_error *err) WW_MUST_USE;
 /** Shares, their sides of zero and their intervals; who is included. */
 enum ww_err ww_decompose_fit(struct ww_decomposing *d, struct ww_error *err) WW_MUST_USE;
+/** Of two relatives in a suspect that was rounded once more: widens low and high ([k]) to
+ *  the shares of blends that read like it when they are rounded. */
+enum ww_err ww_decompose_rounding(const struct ww_decomposing *d,
+                                  const struct ww_fit *fit, double *low, double *high,
+                                  struct ww_error *err) WW_MUST_USE;
 /** Ranks among the controls. */
 enum ww_err ww_decompose_controls(struct ww_decomposing *d,
                                   struct ww_error *err) WW_MUST_USE;

@@ -180,6 +180,19 @@ void ww_fit(const struct ww_moments *moments, const int8_t *side, struct ww_fit 
     out->more = leaves_more(moments, out->share);
 }
 
+void ww_fit_with(const struct ww_moments *moments, const int8_t *side, double tau2,
+                 struct ww_fit *out)
+{
+    struct ww_fit_system s;
+    double moved = INFINITY;
+
+    memset(out, 0, sizeof(*out));
+    out->tau2 = tau2;
+    for (unsigned i = 0; i < TURNS && moved > 1e-6; i++) {
+        moved = turn(moments, side, &s, out);
+    }
+}
+
 double ww_fit_margin(const struct ww_fit *fit, unsigned i, double least)
 {
     return fmax(1.96 * fit->error[i], least) + fabs(fit->share[i]) * fit->size;

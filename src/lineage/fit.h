@@ -28,6 +28,10 @@ struct ww_fit {
 #define WW_FIT_LEAST 1000
 void ww_fit(const struct ww_moments *moments, const int8_t *side, struct ww_fit *out);
 
+/** Shares alone, of bins that are weighed by this tau2. */
+void ww_fit_with(const struct ww_moments *moments, const int8_t *side, double tau2,
+                 struct ww_fit *out);
+
 /** Half of the interval of source i by errors alone, of which 1.96 are at least least.
  * Blocks change large weights more than small ones, and task vectors are mostly looked at
  * where those are: the size that they changed by is not known better than by all of it.

@@ -590,6 +590,19 @@ def buried(tool, base, expert, work):
     return [] if said["incomplete"] else ["what blocks bury is called whole"]
 
 
+def relatives(tool, base, expert, work):
+    """A blend of two that are a step apart was rounded to one side; below eight bits no bits tell, and intervals allow for it."""
+    g = torch.Generator().manual_seed(11)
+    one = weights(expert)
+    other = {k: (v.float() + 0.4 * (v.float() - base[k].float()).std() * torch.randn(v.shape, generator=g)).bfloat16() for k, v in one.items()}
+    merged = {k: (0.9 * one[k].float() + 0.1 * v.float()).bfloat16() for k, v in other.items()}
+    path = write_gguf(os.path.join(work, "relatives.gguf"), merged, "Q8_0")
+    said = decompose(tool, path, [expert, folder(os.path.join(work, "relative"), other)])
+    print("relatives:", *(f"{s['share']:.4f} ({s['interval'][0]:.4f} to {s['interval'][1]:.4f})" for s in said["sources"]))
+    held = all(s["interval"][0] <= t <= s["interval"][1] for s, t in zip(said["sources"], (0.9, 0.1)))
+    return [] if held else ["relatives: an interval misses the share"]
+
+
 def shown_among(tool, path, base, sources):
     args = [a for s in sources for a in ("--candidate", s)]
     return json.loads(run(tool, "lineage", "decompose", path, "--base", base, *args, "--json", "-q"))
@@ -853,7 +866,7 @@ def main(build):
         problems += selections(tool, base, experts, twin, work)
         problems += hidden(tool, base, experts, work)
         problems += buried(tool, base, experts[0], work)
-        problems += narrow(tool, base, experts[0], work)
+        problems += narrow(tool, base, experts[0], work) + relatives(tool, base, experts[0], work)
         models = [base, *(weights(e) for e in experts), merged]
         problems += few_rows(tool, models, work) + as_gemma(tool, models, work)
         problems += mostly_noise(tool, merged, experts, work)
