@@ -48,17 +48,17 @@ static double mean_cosine(const struct ww_family *f, const struct ww_replay *eac
 static enum ww_err check_related(struct ww_decomposing *d, const struct ww_replay *each,
                                  struct ww_error *err)
 {
-    const uint32_t other = d->family.n_other_shape;
+    const uint32_t unseen = d->family.n_unseen;
     char shapes[96] = "";
 
     d->cosine = mean_cosine(&d->family, each);
     if (d->cosine >= LEAST_COSINE) {
         return WW_OK;
     }
-    if (other > 0) {
+    if (unseen > 0) {
         (void)snprintf(shapes, sizeof(shapes),
-                       ", or %" PRIu32 " of its matrices are of another shape for that",
-                       other);
+                       ", or %" PRIu32 " of its matrices are of another shape or order",
+                       unseen);
     }
     return WW_FAIL(
         err, WW_E_UNRELATED,
@@ -287,8 +287,8 @@ enum ww_err ww_decompose_tell_rest(struct ww_decomposing *d, struct ww_error *er
 
     rc = rc ? rc : tell_scale(d, err);
     rc = rc ? rc : tell_base(d, err);
-    /* A source may have gone into what was widened, and nothing else tells of it. */
+    /* A source may have gone into what is left out, and nothing else tells of it. */
     d->report->incomplete |=
-        d->family.n_other_shape > 0 && ww_decompose_count_included(d->report) > 0;
+        d->family.n_unseen > 0 && ww_decompose_count_included(d->report) > 0;
     return rc ? rc : tell_same_steps(d, err);
 }

@@ -201,7 +201,7 @@ static enum ww_err align(struct ww_family *f, struct ww_error *err)
             rc = find_all(f, t, index, &n, &m, err);
         }
         if (m < f->n_models) {
-            f->n_other_shape +=
+            f->n_unseen +=
                 m == WW_FAMILY_BASE && index[m] != WW_NONE && tensor->rank >= 2;
             skipped = skipped ? skipped : tensor->name;
             lacking = n_skipped++ ? lacking : m;

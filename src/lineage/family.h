@@ -27,12 +27,14 @@ struct ww_family {
     struct ww_family_tensor *tensors; /* in the suspect's order */
     uint32_t n_tensors;
     uint32_t n_dense; /* of the suspect: mixed by dense matrices, not among the tensors */
-    uint32_t n_strangers;   /* the same: those of ww_family_leave_strangers */
-    uint32_t *indices;      /* owns the arrays of the tensors */
-    uint32_t n_same_steps;  /* of these: rounded to the steps of the base's own values */
-    uint32_t n_same;        /* of those: with no value but the base's */
-    uint32_t n_other_shape; /* of the suspect: matrices that the base has otherwise */
-    bool base_decoded;      /* its weights are quantised ones */
+    uint32_t n_strangers;  /* the same: those of ww_family_leave_strangers */
+    uint32_t *indices;     /* owns the arrays of the tensors */
+    uint32_t n_same_steps; /* of these: rounded to the steps of the base's own values */
+    uint32_t n_same;       /* of those: with no value but the base's */
+    /* of the suspect's matrices that the base has too: of another shape, or pointing
+     * elsewhere in a layer. A source may have gone into these alone. */
+    uint32_t n_unseen;
+    bool base_decoded; /* its weights are quantised ones */
     struct ww_strlist warnings;
 };
 

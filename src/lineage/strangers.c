@@ -186,6 +186,7 @@ static enum ww_err leave(struct ww_family *f, const enum kind *kinds,
             f->tensors[n++] = f->tensors[t];
         }
         f->n_same_steps += kinds[t] == SAME_STEPS;
+        f->n_unseen += kinds[t] == ELSEWHERE && f->tensors[t].layer != WW_NONE;
     }
     f->n_strangers = f->n_tensors - n;
     f->n_tensors = n;

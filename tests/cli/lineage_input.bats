@@ -63,6 +63,9 @@ PY
     jq -e '.sources[0].recipe == 1 and
            (.warnings | any(test("1 tensor of the suspect is not compared: .*up_proj.weight"))) and
            .incomplete' answer
+    rewrite turned 'name = [k for k in h if k.endswith("up_proj.weight")][0]; x, y = h[name]["data_offsets"]; v = memoryview(bytes(d[x:y])).cast("H"); d[x:y] = b"".join(struct.pack("<H", i) for i in reversed(v))'
+    decompose turned --json >answer
+    jq -e '.sources[0].recipe == 1 and .strangers == 1 and .incomplete' answer
 }
 
 @test "matrices that start out the same in every model do not make strangers relatives" {
