@@ -9,9 +9,9 @@
 
 #define MOST 8       /* sources that were taken away */
 #define NOTHING 0.02 /* of the rounding: what is left over then needs no explanation */
-#define HELPS 0.02   /* of what is left over: a source that takes less is none */
+#define HELPS 0.002  /* of what is left over: a source that takes less is none */
 #define INTERVALS 5  /* by so many a share is below the least one that counts */
-#define STEADY 20    /* so many half intervals long, of one tensor, is a share of a sum */
+#define STEADY 5     /* so many half intervals long, of one tensor, is a share of a sum */
 #define AGREE 6      /* tensors at least */
 #define MAYBE (-0.1) /* a share that is worth a look at the elements */
 
@@ -122,8 +122,8 @@ static bool turn(const struct looking *l, double left)
     return n > 0;
 }
 
-/* Those whose intervals are not far below zero go; any: some is left. steady: the
- * tensors, so many that have fits of their own, agree on all that are. */
+/* Those whose intervals are not far below zero go; any: some is left. steady, [n]: the
+ * tensors, so many that have fits of their own, agree on it. */
 static enum ww_err keep_far(const struct looking *l, size_t tensors, bool *any,
                             bool *steady, struct ww_error *err)
 {
@@ -146,7 +146,6 @@ static enum ww_err keep_far(const struct looking *l, size_t tensors, bool *any,
     }
     ww_fit(l->ask->whole, l->side, &fit);
     *any = false;
-    *steady = tensors >= AGREE;
     for (unsigned i = 0; i < l->ask->n_candidates && !rc && n; i++) {
         const double half = fmax(high[i] - fit.share[i], ww_fit_margin(&fit, i, 0));
         if (l->side[i] != WW_SIDE_MINUS) {
@@ -154,7 +153,8 @@ static enum ww_err keep_far(const struct looking *l, size_t tensors, bool *any,
         }
         if (fit.share[i] + INTERVALS * half < -WW_LINEAGE_LEAST) {
             *any = true;
-            *steady &= -fit.share[i] >= STEADY * sqrt((double)tensors) * half;
+            steady[i] = tensors >= AGREE &&
+                        -fit.share[i] >= STEADY * sqrt((double)tensors) * half;
         } else {
             l->side[i] = WW_SIDE_PLUS;
         }
@@ -163,13 +163,29 @@ static enum ww_err keep_far(const struct looking *l, size_t tensors, bool *any,
     return rc;
 }
 
-/* Is so little left with these sides that they are believed? However much noise or
- * training came after it, a sum has its share in every tensor; another training of a
- * source that was not given takes up another part of it in each. */
-static bool is_clear(const struct looking *l, double without, bool steady)
+/* However much noise or training came after it, a sum has its share in every tensor;
+ * another training of a source that was not given takes up another part of it in each. */
+static bool keep_steady(const struct looking *l, const bool *steady)
 {
-    return (steady && !l->ask->cells) ||
-           left_by_each(l, l->side).sum <= WW_SIDES_CLEAR * without;
+    bool any = false;
+
+    for (unsigned i = 0; i < l->ask->n_candidates; i++) {
+        any |= steady[i];
+    }
+    for (unsigned i = 0; i < l->ask->n_candidates && any; i++) {
+        if (l->side[i] == WW_SIDE_MINUS && !steady[i]) {
+            l->side[i] = WW_SIDE_PLUS;
+        }
+    }
+    return any;
+}
+
+/* Is so little left with these sides that they are believed, or by which tensors agree?
+ */
+static bool is_clear(const struct looking *l, double without, const bool *steady)
+{
+    return left_by_each(l, l->side).sum <= WW_SIDES_CLEAR * without ||
+           (!l->ask->cells && keep_steady(l, steady));
 }
 
 /* Is some share so far below zero that elements may tell? */
@@ -193,7 +209,7 @@ enum ww_err ww_sides_find(const struct ww_sides_ask *ask, const int8_t *side,
     struct left each = {0};
     double left = 0;
     bool shows = false;
-    bool steady = false;
+    bool steady[WW_LINEAGE_MAX_SOURCES] = {false};
     enum ww_err rc = WW_OK;
 
     memset(out, 0, sizeof(*out));
@@ -209,7 +225,7 @@ enum ww_err ww_sides_find(const struct ww_sides_ask *ask, const int8_t *side,
     if ((!shows && !ask->cells) || !turn(&l, left)) {
         return WW_OK;
     }
-    rc = keep_far(&l, each.tensors, &out->any, &steady, err);
+    rc = keep_far(&l, each.tensors, &out->any, steady, err);
     if (!rc && out->any) {
         out->clear = shows && is_clear(&l, each.sum, steady);
         out->any = out->clear || is_long(&l);

@@ -26,8 +26,8 @@ struct ww_sides {
     int8_t side[WW_LINEAGE_MAX_SOURCES];
     bool any;   /* some share lies far below zero */
     bool clear; /* and with it next to nothing is left that was left without, or each
-                   tensor has the same share; else elements were dropped, or blocks leave
-                   noise of their own, or it is none */
+                   tensor has the same share of those that are; else elements were
+                   dropped, or blocks leave noise of their own, or it is none */
 };
 
 /** side: WW_SIDE_PLUS of the candidates that can be told apart, else WW_SIDE_OUT. */
