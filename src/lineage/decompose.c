@@ -8,10 +8,10 @@
 #include "lineage/attention.h"
 #include "lineage/common_root.h"
 #include "lineage/decompose_work.h"
+#include "lineage/in_common.h"
 #include "lineage/layer_shares.h"
 #include "lineage/places.h"
 #include "lineage/prereg.h"
-#include "lineage/rank.h"
 #include "lineage/verdict.h"
 #include "util/alloc.h"
 #include "util/clock.h"
@@ -155,7 +155,7 @@ static enum ww_err tell_method(struct ww_decomposing *d, struct ww_error *err)
     ww_fit_lengths(d->whole, lengths);
     rc = ww_verdict(&ask, report, err);
     if (!rc) {
-        rc = ww_rank_drop(report, err);
+        rc = ww_in_common_drop(report, d->varied.even, err);
     }
     if (!rc) {
         rc = ww_decompose_replay_without(d, before, err);

@@ -14,9 +14,6 @@
 #include "util/fail.h"
 #include "util/str.h"
 
-#define BITS_AGREE 0.99
-#define RARE 0.05
-
 static double statistic_of(const struct ww_moments *moments, const int8_t *side,
                            unsigned of)
 {
@@ -136,61 +133,5 @@ enum ww_err ww_rank_sources(const struct ww_rank_ask *ask,
                     &source->statistic, source->reached);
     }
     holm(report->sources, report->n_sources);
-    return WW_OK;
-}
-
-/* How many controls reach as much as a source. */
-static size_t count_reached(const struct ww_decompose_report *report,
-                            const struct ww_lineage_source *source)
-{
-    size_t n = 0;
-
-    for (size_t c = 0; source->reached && c < report->n_controls; c++) {
-        n += source->reached[c] >= source->statistic;
-    }
-    return n;
-}
-
-enum ww_err ww_rank_drop(struct ww_decompose_report *report, struct ww_error *err)
-{
-    size_t left = 0;
-    size_t dropped = 0;
-
-    if (report->method_match >= BITS_AGREE) {
-        return WW_OK;
-    }
-    for (size_t i = 0; i < report->n_sources; i++) {
-        struct ww_lineage_source *s = &report->sources[i];
-        const size_t n = s->included ? count_reached(report, s) : 0;
-        const double p = (1.0 + (double)n) / (1.0 + (double)report->n_controls);
-        if (n == 0 || p <= RARE) {
-            left += s->included;
-            continue;
-        }
-        ww_free(s->note);
-        s->note =
-            ww_asprintf("its share of %.4f is no finding: %zu of %zu controls reach "
-                        "as much in its place, as one would that went in itself: such a "
-                        "model is no control but a candidate",
-                        s->share, n, report->n_controls);
-        if (!s->note) {
-            return WW_FAIL_MEMORY(err, "a note");
-        }
-        s->included = false;
-        s->recipe = 0;
-        dropped++;
-    }
-    if (dropped && !left) {
-        report->incomplete = false;
-        report->has_keep_rates = false;
-        report->still = 0;
-        report->has_noise = report->noise_like = false;
-        report->unseen = 0;
-        report->method = "none";
-        report->not_excluded[0] = NULL;
-        ww_free(report->recipe);
-        report->recipe = NULL;
-        report->nearest = false;
-    }
     return WW_OK;
 }

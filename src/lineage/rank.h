@@ -30,9 +30,4 @@ enum ww_err ww_rank_sources(const struct ww_rank_ask *ask,
                             struct ww_strlist *warnings,
                             struct ww_error *err) WW_MUST_USE;
 
-/** Where no recipe gives the bits, a source is none when controls reach as much in its
- * place: more than one in twenty of them, itself counted. WW_E_NOMEM. */
-enum ww_err ww_rank_drop(struct ww_decompose_report *report,
-                         struct ww_error *err) WW_MUST_USE;
-
 #endif

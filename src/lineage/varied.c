@@ -15,6 +15,7 @@
 
 #define MUCH 1.05 /* residual of the one fit, in those of the many */
 #define REPLICATES 200
+#define FEWEST 6 /* tensors that say how they differ */
 
 struct sums {
     double one;
@@ -28,12 +29,38 @@ static void add_residuals(const struct ww_moments *moments, const double *pooled
     sums->many += ww_fit_residual(moments, own);
 }
 
+/* Of the tensors that a source moved. */
+struct scatter {
+    double n;
+    double sum;
+    double squares;
+    double errors; /* squared */
+};
+
+static void add_share(struct scatter *s, double share, double error)
+{
+    s->n++;
+    s->sum += share;
+    s->squares += share * share;
+    s->errors += error * error;
+}
+
+static double even(const struct scatter *s)
+{
+    const double mean = s->n > 0 ? s->sum / s->n : 0;
+    const double variance =
+        s->n < FEWEST ? 0 : (s->squares - s->sum * mean) / (s->n - 1) - s->errors / s->n;
+
+    return variance > 0 ? fabs(mean) / sqrt(variance) : HUGE_VAL;
+}
+
 /* A tensor's own shares, where it has enough elements; weights[t k + i] counts them where
  * source i moved it, as others say nothing of that source. */
 static void fit_tensors(const struct ww_varied_ask *a, struct ww_varied *out,
                         double *weights)
 {
     struct sums sums = {0};
+    struct scatter scatter[WW_LINEAGE_MAX_SOURCES] = {{0}};
 
     for (size_t t = 0; t < a->n; t++) {
         struct ww_fit fit;
@@ -44,10 +71,16 @@ static void fit_tensors(const struct ww_varied_ask *a, struct ww_varied *out,
         if (fit.used >= WW_FIT_LEAST) {
             for (unsigned i = 0; i < a->k; i++) {
                 weights[t * a->k + i] = fit.n_eff[i] > 0 ? (double)fit.used : 0;
+                if (fit.n_eff[i] > 0) {
+                    add_share(&scatter[i], fit.share[i], fit.error[i]);
+                }
             }
             memcpy(out->tensors + t * a->k, fit.share, a->k * sizeof(double));
             add_residuals(a->moments[t], a->pooled, fit.share, &sums);
         }
+    }
+    for (unsigned i = 0; i < a->k; i++) {
+        out->even[i] = even(&scatter[i]);
     }
     out->varies = sums.one > MUCH * sums.many;
 }

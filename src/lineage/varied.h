@@ -12,6 +12,9 @@ struct ww_varied {
                                              elements used */
     double low[WW_LINEAGE_MAX_SOURCES];   /* 95 %: tensors drawn anew */
     double high[WW_LINEAGE_MAX_SOURCES];
+    double even[WW_LINEAGE_MAX_SOURCES]; /* mean over tensors, in deviations of theirs
+                                            beyond their errors; HUGE_VAL: no less is
+                                            known */
     double
         *tensors; /* [n][k]; of a tensor that was not fitted: its layer's, or the mean */
 };
