@@ -9,7 +9,7 @@
 
 struct words {
     const char *best;
-    const char *others[9];
+    const char *others[10];
 };
 
 static const struct words by_shape[] = {
@@ -42,7 +42,8 @@ static const struct words by_name[] = {
     /* Nothing else went in, and no number says which elements of what did were taken. */
     [WW_SAY_SELECTED] = {"unclear",
                          {"ties", "breadcrumbs", "breadcrumbs_ties", "sce", "dare_linear",
-                          "dare_ties", "della_linear", "a merge of merges", NULL}},
+                          "dare_ties", "della_linear", "della", "a merge of merges",
+                          NULL}},
     /* Nothing but noise beside it; what drops at random leaves noise as well. */
     [WW_SAY_NOISY] = {"blend",
                       {"linear", "task_arithmetic", "slerp", "model_stock", "dare_linear",
