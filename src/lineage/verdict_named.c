@@ -48,6 +48,30 @@ static void hold_weights(struct ww_decompose_report *r, const struct ww_contest 
     }
 }
 
+static size_t add_word(struct ww_decompose_report *r, const char *word, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(r->not_excluded[i], word) == 0) {
+            return n;
+        }
+    }
+    if (n + 1 < WW_LINEAGE_MAX_WORDS) {
+        r->not_excluded[n++] = word;
+    }
+    return n;
+}
+
+/* TIES that gives most of the bits may be breadcrumbs of a gamma that was not tried, or
+ * of one that leaves nothing out of the smallest tensors, which merges refuse. */
+static size_t add_crumbs(struct ww_decompose_report *r, const struct ww_contest *contest,
+                         size_t n)
+{
+    if (contest->match >= WW_VERDICT_BITS || strcmp(contest->method, "ties") != 0) {
+        return n;
+    }
+    return add_word(r, "breadcrumbs_ties", add_word(r, "breadcrumbs", n));
+}
+
 static void set_winner(struct ww_decompose_report *r, const struct ww_contest *contest)
 {
     double sum = 0;
@@ -64,11 +88,12 @@ static void set_winner(struct ww_decompose_report *r, const struct ww_contest *c
     for (; contest->equals[n]; n++) {
         r->not_excluded[n] = contest->equals[n];
     }
+    n = add_crumbs(r, contest, n);
     for (size_t i = 0; i < r->n_sources; i++) {
         sum += r->sources[i].recipe;
     }
     if (strcmp(contest->method, "task_arithmetic") == 0 && fabs(sum - 1) >= SUM_IS_ONE) {
-        r->not_excluded[n] = "linear with the base";
+        (void)add_word(r, "linear with the base", n);
     }
 }
 

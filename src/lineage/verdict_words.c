@@ -9,7 +9,7 @@
 
 struct words {
     const char *best;
-    const char *others[10];
+    const char *others[11];
 };
 
 static const struct words by_shape[] = {
@@ -33,8 +33,9 @@ static const struct words by_shape[] = {
 static const struct words by_name[] = {
     [WW_SAY_NONE] = {"none", {NULL}},
     [WW_SAY_UNCLEAR] = {"unclear", {NULL}},
+    /* The shortest elements are so little of a task vector that a third may be gone. */
     [WW_SAY_BLEND] = {"blend",
-                      {"linear", "task_arithmetic", "slerp", "model_stock",
+                      {"linear", "task_arithmetic", "slerp", "model_stock", "ties", "sce",
                        "other arithmetic", "training after a merge", NULL}},
     [WW_SAY_LOW_RANK] = {"lora",
                          {"training in few directions",
@@ -47,7 +48,7 @@ static const struct words by_name[] = {
     /* Nothing but noise beside it; what drops at random leaves noise as well. */
     [WW_SAY_NOISY] = {"blend",
                       {"linear", "task_arithmetic", "slerp", "model_stock", "dare_linear",
-                       "della_linear", "other arithmetic", NULL}},
+                       "dare_ties", "della_linear", "della", "other arithmetic", NULL}},
 };
 
 #define SURE 4          /* standard errors */
