@@ -23,9 +23,12 @@ static const double moved[] = {-0.03, -0.02,  -0.014, -0.01, -0.007, -0.0045, -0
 struct rounding {
     const struct ww_decomposing *d;
     const double *shares;
-    double tau2;                 /* the suspect's, so that bins weigh the same */
-    unsigned pair[2];            /* the nearest relatives */
-    struct ww_moments **moments; /* per tensor, WW_LEN(moved) of each */
+    double tau2;      /* the suspect's, so that bins weigh the same */
+    unsigned pair[2]; /* the nearest relatives */
+    unsigned n;       /* sources with a share; the others, as controls, are not summed */
+    unsigned order[WW_LINEAGE_MAX_SOURCES]; /* [k]: all, those with a share first */
+    bool decides[WW_LINEAGE_MAX_SOURCES];   /* in that order */
+    struct ww_moments **moments;            /* per tensor, WW_LEN(moved) of each */
 };
 
 static bool has_share(double share)
@@ -63,13 +66,33 @@ static bool find_relatives(const struct ww_moments *m, const double *shares,
     return most > RELATED;
 }
 
-/* What a visit overwrites, kept for the next blend: [k + 3][n], steps last. */
+static void find_order(struct rounding *r)
+{
+    const struct ww_decomposing *d = r->d;
+    unsigned at = 0;
+
+    for (unsigned turn = 0; turn < 2; turn++) {
+        for (unsigned i = 0; i < d->k; i++) {
+            if ((r->shares[i] != 0) == (turn == 0)) {
+                r->decides[at] = d->decides[i];
+                r->order[at++] = i;
+            }
+        }
+        r->n = turn ? r->n : at;
+    }
+}
+
+/* What a visit overwrites, kept for the next blend: [k + 3][n], steps last. They come
+ * back in order. */
 static void copy(const struct rounding *r, struct ww_moments_tile *tile, double *kept,
                  size_t n, bool back)
 {
-    for (size_t c = 0; c < r->d->k + 3; c++) {
-        double *at = c < r->d->k + 2 ? tile->columns + c * WW_MOMENTS_TILE : tile->steps;
-        memcpy(back ? at : kept + c * n, back ? kept + c * n : at, n * sizeof(*kept));
+    const size_t steps = r->d->k + (size_t)2;
+
+    for (size_t c = 0; c <= steps; c++) {
+        const size_t of = back && c >= 2 && c < steps ? r->order[c - 2] + (size_t)2 : c;
+        double *at = c < steps ? tile->columns + c * WW_MOMENTS_TILE : tile->steps;
+        memcpy(back ? at : kept + of * n, back ? kept + of * n : at, n * sizeof(*kept));
     }
 }
 
@@ -80,11 +103,12 @@ static void put_blend(const struct rounding *r, struct ww_moments_tile *tile, do
     const double *base = tile->columns + WW_MOMENTS_TILE;
 
     memcpy(tile->sorted, base, n * sizeof(*base));
-    for (unsigned i = 0; i < r->d->k; i++) {
-        const double *x = tile->columns + (size_t)(i + 2) * WW_MOMENTS_TILE;
+    for (unsigned j = 0; j < r->n; j++) {
+        const double *x = tile->columns + (size_t)(j + 2) * WW_MOMENTS_TILE;
+        const unsigned i = r->order[j];
         const double more = i == r->pair[0] ? by : i == r->pair[1] ? -by : 0;
         const double share = r->shares[i] + more;
-        for (size_t e = 0; e < n && share != 0; e++) {
+        for (size_t e = 0; e < n; e++) {
             tile->sorted[e] += share * (x[e] - base[e]);
         }
     }
@@ -105,6 +129,7 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
     enum ww_err rc = kept ? WW_OK : WW_FAIL_MEMORY(err, "a decomposition");
 
     if (!rc) {
+        tile->beside = r->d->k - r->n;
         copy(r, tile, kept, n, false);
     }
     for (size_t v = 0; v < WW_LEN(moved) && !rc; v++) {
@@ -121,13 +146,13 @@ static enum ww_err sum_up(struct rounding *r, struct ww_error *err)
 {
     const struct ww_decomposing *d = r->d;
     const struct ww_sweep_ask ask = {
-        .phase = "rounding", .use = d->fitted, .decides = d->ranked ? d->decides : NULL};
+        .phase = "rounding", .use = d->fitted, .decides = d->ranked ? r->decides : NULL};
     const size_t n = d->family.n_tensors * WW_LEN(moved);
     enum ww_err rc = WW_OK;
 
     r->moments = ww_calloc(n, sizeof(struct ww_moments *));
     for (size_t i = 0; i < n && r->moments && !rc; i++) {
-        r->moments[i] = ww_moments_new(d->k);
+        r->moments[i] = ww_moments_new(r->n);
         rc = r->moments[i] ? WW_OK : WW_FAIL_MEMORY(err, "a decomposition");
     }
     if (!r->moments) {
@@ -142,7 +167,9 @@ static enum ww_err sum_up(struct rounding *r, struct ww_error *err)
 static enum ww_err read_blend(const struct rounding *r, size_t v, double *off,
                               struct ww_error *err)
 {
-    struct ww_moments *whole = ww_moments_new(r->d->k);
+    struct ww_moments *whole = ww_moments_new(r->n);
+    int8_t side[WW_LINEAGE_MAX_SOURCES];
+    unsigned first = 0;
     struct ww_fit fit;
     enum ww_err rc = whole ? WW_OK : WW_FAIL_MEMORY(err, "a decomposition");
 
@@ -150,8 +177,12 @@ static enum ww_err read_blend(const struct rounding *r, size_t v, double *off,
         rc = ww_moments_add(whole, r->moments[t * WW_LEN(moved) + v], 1, err);
     }
     if (!rc) {
-        ww_fit_with(whole, r->d->side, r->tau2, &fit);
-        *off = fit.share[r->pair[0]] - r->shares[r->pair[0]];
+        for (unsigned j = 0; j < r->n; j++) {
+            side[j] = r->d->side[r->order[j]];
+            first = r->order[j] == r->pair[0] ? j : first;
+        }
+        ww_fit_with(whole, side, r->tau2, &fit);
+        *off = fit.share[first] - r->shares[r->pair[0]];
     }
     ww_moments_free(whole);
     return rc;
@@ -186,13 +217,14 @@ enum ww_err ww_decompose_rounding(const struct ww_decomposing *d,
                                   struct ww_error *err)
 {
     struct rounding r = {.d = d, .shares = fit->share, .tau2 = fit->tau2};
-    double off[WW_LEN(moved)];
+    double off[WW_LEN(moved)] = {0};
     enum ww_err rc = WW_OK;
 
     if (!d->family.disguise.cells || d->varied.varies ||
         !find_relatives(d->whole, fit->share, r.pair)) {
         return WW_OK;
     }
+    find_order(&r);
     rc = sum_up(&r, err);
     for (size_t v = 0; v < WW_LEN(moved) && !rc; v++) {
         rc = read_blend(&r, v, &off[v], err);

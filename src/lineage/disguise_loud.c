@@ -10,11 +10,11 @@
 #include <string.h>
 
 #include "attack/attack_view.h"
-#include "stream/cpus.h"
 #include "lineage/disguise.h"
 #include "model/convert.h"
 #include "model/elements.h"
 #include "model/f8.h"
+#include "stream/cpus.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"

@@ -98,6 +98,7 @@ enum ww_err ww_moments_tile_init(struct ww_moments_tile *tile, unsigned k,
     tile->place = ww_calloc(WW_MOMENTS_TILE, sizeof(*tile->place));
     tile->moved = ww_alloc_aligned(64, WW_MOMENTS_TILE * sizeof(*tile->moved));
     tile->decides = NULL;
+    tile->beside = 0;
     return tile->columns && tile->sorted && tile->steps && tile->low && tile->high &&
                    tile->stored && tile->bin && tile->picked && tile->place &&
                    tile->order && tile->moved
@@ -194,11 +195,12 @@ enum ww_err ww_moments_accumulate(struct ww_moments *moments,
                                   struct ww_moments_tile *tile, size_t n,
                                   enum ww_dtype dtype, struct ww_error *err)
 {
+    const unsigned k = moments->k + tile->beside;
     uint32_t first[WW_MOMENTS_BINS + 1];
     size_t used = 0;
 
-    moments->pruned += tile->is_stored ? ww_moments_classify_stored(tile, moments->k, n)
-                                       : ww_moments_classify(tile, moments->k, n, dtype);
+    moments->pruned += tile->is_stored ? ww_moments_classify_stored(tile, k, n)
+                                       : ww_moments_classify(tile, k, n, dtype);
     used = ww_moments_sort(tile, n, first);
     ww_moments_sort_columns(tile, moments->k, used);
     for (unsigned b = 1; b < WW_MOMENTS_BINS; b++) {

@@ -58,11 +58,13 @@ struct ww_moments_tile {
     bool is_stored;
     const bool *decides; /* [k]: whose task vectors and values decide which elements are
                             used and in which bin; NULL: all, and so after init */
-    uint8_t *bin;        /* [TILE + 8], 0: not used; becomes the bins of the used ones */
-    uint32_t *picked;    /* [TILE]: elements that are used */
-    uint32_t *place;     /* [TILE]: where each of them goes, by bin */
-    uint32_t *order;     /* [TILE]: the same by bin, unless is_stored */
-    int64_t *moved;      /* [TILE], for who visits */
+    unsigned beside;  /* sources behind the k of the sums, which are not summed but decide
+                         like these; 0 after init */
+    uint8_t *bin;     /* [TILE + 8], 0: not used; becomes the bins of the used ones */
+    uint32_t *picked; /* [TILE]: elements that are used */
+    uint32_t *place;  /* [TILE]: where each of them goes, by bin */
+    uint32_t *order;  /* [TILE]: the same by bin, unless is_stored */
+    int64_t *moved;   /* [TILE], for who visits */
 };
 enum ww_err ww_moments_tile_init(struct ww_moments_tile *tile, unsigned k,
                                  struct ww_error *err) WW_MUST_USE;

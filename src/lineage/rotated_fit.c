@@ -4,13 +4,13 @@
 #include <math.h>
 #include <string.h>
 
-#include "stream/cpus.h"
 #include "la/la.h"
 #include "lineage/family.h"
 #include "lineage/moments.h"
 #include "model/convert.h"
 #include "model/elements.h"
 #include "model/shape.h"
+#include "stream/cpus.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"

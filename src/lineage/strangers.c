@@ -17,10 +17,10 @@
 #include <inttypes.h>
 #include <math.h>
 
-#include "stream/cpus.h"
 #include "model/convert.h"
 #include "model/elements.h"
 #include "model/f8.h"
+#include "stream/cpus.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"

@@ -196,12 +196,53 @@ static void sources_alone_decide(void **state)
     check(WW_DTYPE_BF16, 3, decides, true, false);
 }
 
+/* The first one's sums are what they are among all. */
+static void models_beside_decide_and_are_not_summed(void **state)
+{
+    enum { ALL = 3, N = 20011 };
+    struct ww_moments *of[] = {ww_moments_new(ALL), ww_moments_new(1)};
+    (void)state;
+    for (unsigned one = 0; one < 2; one++) {
+        struct ww_moments_tile tile = {0};
+        assert_int_equal(ww_moments_tile_init(&tile, ALL, NULL), WW_OK);
+        tile.has_steps = true;
+        tile.beside = one ? ALL - 1 : 0;
+        state_of_draws = 5;
+        for (size_t e = 0; e < N; e++) {
+            for (unsigned c = 0; c < ALL + 2; c++) {
+                const double v = stored(WW_DTYPE_BF16, (c > 2 ? 0.2 : 0.02) * draw());
+                tile.columns[(size_t)c * WW_MOMENTS_TILE + e] = v;
+            }
+            tile.steps[e] = 0x1p-9;
+        }
+        assert_int_equal(ww_moments_accumulate(of[one], &tile, N, WW_DTYPE_BF16, NULL),
+                         WW_OK);
+        ww_moments_tile_release(&tile);
+    }
+    for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
+        const struct ww_moments_bin *all = of[0]->bins[b];
+        const struct ww_moments_bin *some = of[1]->bins[b];
+        assert_int_equal(all != NULL, some != NULL);
+        if (all && some) {
+            assert_int_equal(all->n, some->n);
+            near(all->z[0], some->z[0]);
+            near(all->z[1], some->z[1]);
+            near(all->z[ALL + 2], some->z[3]);
+            near(all->q[0], some->q[0]);
+            near(all->base[ALL + 1], some->base[2]);
+        }
+    }
+    ww_moments_free(of[0]);
+    ww_moments_free(of[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_are_those_of_a_plain_loop),
         cmocka_unit_test(steps_of_blocks_decide_the_bin),
         cmocka_unit_test(sources_alone_decide),
+        cmocka_unit_test(models_beside_decide_and_are_not_summed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
