@@ -66,8 +66,8 @@ static enum ww_err transpose(double **m, uint64_t rows, uint64_t cols,
     return WW_OK;
 }
 
-static enum ww_err check_plain(const struct ww_bake_from *from, const struct ww_tensor *t,
-                               struct ww_error *err)
+enum ww_err ww_bake_plain(const struct ww_bake_from *from, const struct ww_tensor *t,
+                          struct ww_error *err)
 {
     if (!ww_dtype_is_plain_float(t->dtype)) {
         return WW_FAIL(err, WW_E_QUANTISED,
@@ -100,10 +100,10 @@ static enum ww_err check_factors(struct ww_bake_weight *weight, const struct ww_
 {
     const uint64_t in = a->n_elements / a->shape[0];
     const uint64_t out = b->shape[0];
-    enum ww_err rc = check_plain(weight->from, a, err);
+    enum ww_err rc = ww_bake_plain(weight->from, a, err);
 
     if (!rc) {
-        rc = check_plain(weight->from, b, err);
+        rc = ww_bake_plain(weight->from, b, err);
     }
     weight->rank = a->shape[0];
     if (!rc && (b->n_elements != out * weight->rank ||
@@ -134,7 +134,7 @@ static enum ww_err check_magnitude(const struct ww_bake_weight *weight, bool emb
         (weight->across ? weight->n_cols : weight->n_rows)) {
         return misfit(weight, err);
     }
-    return check_plain(weight->from, magnitude->tensor, err);
+    return ww_bake_plain(weight->from, magnitude->tensor, err);
 }
 
 static enum ww_err check_lora(struct ww_bake_weight *weight, struct ww_error *err)
@@ -173,7 +173,7 @@ static enum ww_err check_bias(struct ww_bake_weight *weight, struct ww_error *er
     }
     weight->rank = 1;
     weight->left = added->tensor;
-    enum ww_err rc = check_plain(weight->from, added->tensor, err);
+    enum ww_err rc = ww_bake_plain(weight->from, added->tensor, err);
     return rc ? rc
               : ww_adapter_scaling(weight->from->adapter, added->module,
                                    b->tensor->shape[1], &weight->scaling, err);
@@ -468,6 +468,9 @@ enum ww_err ww_bake_rows(const struct ww_bake_weight *weight, uint64_t first, ui
     for (uint64_t r = 0; r < n && !rc && weight->rank; r++) {
         double *row = room->rows + r * weight->n_cols;
         const uint64_t block = (first + r) / weight->rows_each;
+        if (weight->change->fused && ww_bake_fused_keeps(weight, first + r)) {
+            continue;
+        }
         add_row(weight, room->left + r * weight->rank,
                 weight->right + block * weight->rank * weight->n_cols, row);
         for (uint64_t j = 0; j < weight->n_cols && weight->factors; j++) {

@@ -154,11 +154,12 @@ static enum ww_err check_pair(const struct ww_bake_weight *weight, uint64_t n_ro
     }
     const struct ww_tensor *a = pair[WW_PART_A]->tensor;
     const struct ww_tensor *b = pair[WW_PART_B]->tensor;
-    return a->rank == 2 && b->rank == 2 && a->shape[0] > 0 &&
-                   b->shape[1] == a->shape[0] && a->shape[1] == weight->n_cols &&
-                   b->shape[0] == n_rows
-               ? WW_OK
-               : misfit(weight, any->module, err);
+    if (a->rank != 2 || b->rank != 2 || a->shape[0] == 0 || b->shape[1] != a->shape[0] ||
+        a->shape[1] != weight->n_cols || b->shape[0] != n_rows) {
+        return misfit(weight, any->module, err);
+    }
+    const enum ww_err rc = ww_bake_plain(weight->from, a, err);
+    return rc ? rc : ww_bake_plain(weight->from, b, err);
 }
 
 enum ww_err ww_bake_fused_check(struct ww_bake_weight *weight, struct ww_error *err)
@@ -243,4 +244,15 @@ enum ww_err ww_bake_fused_open(struct ww_bake_weight *weight, struct ww_error *e
         row += weight->fused_rows[p];
     }
     return rc;
+}
+
+/* Adding zeros to it would change the sign of a zero. */
+bool ww_bake_fused_keeps(const struct ww_bake_weight *weight, uint64_t row)
+{
+    uint32_t p = 0;
+
+    while (p + 1 < WW_BAKE_FUSED && row >= weight->fused_rows[p]) {
+        row -= weight->fused_rows[p++];
+    }
+    return !weight->change->pairs[p][WW_PART_A];
 }

@@ -87,6 +87,9 @@ struct ww_bake_weight {
     uint64_t fused_rows[WW_BAKE_FUSED]; /* of each module */
 };
 
+/** Can the factor be read? WW_E_QUANTISED, WW_E_LIMIT. */
+enum ww_err ww_bake_plain(const struct ww_bake_from *from, const struct ww_tensor *t,
+                          struct ww_error *err) WW_MUST_USE;
 /** Do the parts fit the weight? Reads no tensor. */
 enum ww_err ww_bake_weight_check(const struct ww_bake_from *from,
                                  const struct ww_bake_change *change,
@@ -106,6 +109,8 @@ enum ww_err ww_bake_fused_check(struct ww_bake_weight *weight,
                                 struct ww_error *err) WW_MUST_USE;
 enum ww_err ww_bake_fused_open(struct ww_bake_weight *weight,
                                struct ww_error *err) WW_MUST_USE;
+/** Is it a row of a module that the adapter leaves alone? */
+bool ww_bake_fused_keeps(const struct ww_bake_weight *weight, uint64_t row);
 /** Heap that an open one holds. */
 uint64_t ww_bake_weight_bytes(const struct ww_bake_weight *weight);
 

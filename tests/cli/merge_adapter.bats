@@ -347,3 +347,35 @@ YML
     "$WW" merge --dry-run plain.yml >/dev/null
     [ ! -e out ]
 }
+
+@test "factors of rows: what is left alone keeps its bytes, and others are refused before a byte is written" {
+    python3 - <<'PY'
+import json, os, struct
+def write(folder, prefix, config, name, tensors):
+    os.mkdir(folder)
+    json.dump(config, open(f"{folder}/{prefix}config.json", "w"))
+    header, data = {}, b""
+    for key, (dtype, shape, values) in tensors.items():
+        values = struct.pack(f"<{len(values)}{'f' if dtype == 'F32' else 'b'}", *values)
+        header[key] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
+        data += values
+    header = json.dumps(header).encode()
+    open(f"{folder}/{name}", "wb").write(struct.pack("<Q", len(header)) + header + data)
+layer, module = "model.layers.0.attention.", "base_model.model.model.layers.0.self_attn.k_proj.lora_"
+write("fused", "", {"model_type": "sarvam_moe", "architectures": ["X"]}, "model.safetensors",
+      {layer + "query_key_value.weight": ("F32", [8, 4], [-0.0] * 32), layer + "dense.weight": ("F32", [4, 4], [1] * 16)})
+for name, dtype in ("floats", "F32"), ("integers", "I8"):
+    write(name, "adapter_", {"peft_type": "LORA", "r": 1, "lora_alpha": 1}, "adapter_model.safetensors",
+          {module + "A.weight": (dtype, [1, 4], [1] * 4), module + "B.weight": (dtype, [2, 1], [2] * 2)})
+PY
+    printf 'merge_method: passthrough\nmodels: [{model: fused+floats}]\n' >floats.yml
+    sed 's/floats/integers/' floats.yml >integers.yml
+    "$WW" merge floats.yml out -q --allow-mixed
+    tail -c 128 out/model.safetensors | od -An -v -tx4 -w16 | uniq -c | tr -s ' ' >rows
+    diff rows - <<'TXT'
+ 4 80000000 80000000 80000000 80000000
+ 2 40000000 40000000 40000000 40000000
+ 2 80000000 80000000 80000000 80000000
+TXT
+    refused 6 "stored as I8" "$WW" merge --dry-run integers.yml
+}
