@@ -167,9 +167,14 @@ END
     "$WW" inspect "$name" --json >answer # the same name, for programs
     [ "$(jq -r .name answer)" = "$name" ]
     run -1 grep -q "$(printf '\342\200\256')" answer
+    refused 2 'holds control characters, and cannot stand in a report' \
+        "$WW" lineage report "$name" --base "$AMBER/../base" --candidate "$AMBER" --out report
+    LC_ALL=C run -1 grep -qP '\x1b|\xe2\x80\xae' stderr
+    name=$(printf 'esc \342\200\256txt<b>')
+    cp -r "$AMBER" "$name"
     "$WW" lineage report "$name" --base "$AMBER/../base" --candidate "$AMBER" --out report >said
-    grep -F 'esc\u001b[31m\u0007 \u202etxt<b>' said
-    grep -F 'esc\u001b[31m\u0007 \u202etxt&lt;b&gt;' report/report.html
+    grep -F 'esc \u202etxt<b>' said
+    grep -F 'esc \u202etxt&lt;b&gt;' report/report.html
     LC_ALL=C run -1 grep -qP '[\x00-\x08\x0b-\x1f]|\xe2\x80\xae' report/report.html said
     # bytes of a tensor are bytes
     "$WW" rmm pack one.pkg "m=$AMBER" --base "$AMBER/../base" --exact -q
