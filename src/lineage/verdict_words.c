@@ -52,7 +52,7 @@ static const struct words by_name[] = {
 };
 
 #define SURE 4          /* standard errors */
-#define LEAST_RAMP 0.02 /* an epsilon of DELLA of a fortieth leaves as much */
+#define LEAST_RAMP 0.02 /* an epsilon of DELLA of 0.03 leaves as much */
 #define LEAST_OUTVOTED 0.02
 
 /* Methods that drop by chance. */
