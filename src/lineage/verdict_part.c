@@ -78,6 +78,7 @@ bool ww_verdict_leaves_recipe(const struct ww_verdict_ask *v,
              v->elsewhere.off >= WW_CONTEST_LEAST));
 }
 
+/* Rates say that elements were dropped, and only elements that nothing else was added. */
 bool ww_verdict_in_part(const struct ww_verdict_ask *v,
                         const struct ww_decompose_report *r,
                         const struct ww_subsets *parts, bool masked)
@@ -90,7 +91,7 @@ bool ww_verdict_in_part(const struct ww_verdict_ask *v,
            (ww_decompose_count_included(r) > 0 &&
             (r->unexplained > least || little || is_buried(v, r)) &&
             !ww_verdict_is_named(r, parts, masked) && !ww_verdict_is_whole(parts) &&
-            (ww_verdict_lacks(parts) || !r->has_keep_rates));
+            (!parts->told || ww_verdict_lacks(parts) || !r->has_keep_rates));
 }
 
 /* Do places that no source moves say more? Where answers are in part so far, but not by
