@@ -54,17 +54,34 @@ static enum ww_err covers_most(const struct ww_agreeing *a, bool *most,
     return rc;
 }
 
-/* What bits say of a recipe, and why. */
-struct judged {
+/* What bits say of a recipe. */
+enum judged { OTHER_BITS, BETTER, IDLE, SAME_BITS, AS_GOOD, NEARLY };
+
+static const struct {
     enum ww_lineage_agreement what;
     const char *why;
+} judgements[] = {
+    [OTHER_BITS] = {WW_LINEAGE_DISAGREES,
+                    "the recipe in the folder does not give the suspect's bits"},
+    [BETTER] = {WW_LINEAGE_DISAGREES,
+                "the recipe in the folder gives more of the suspect's bits with a "
+                "candidate in the place of one of its sources"},
+    [IDLE] = {WW_LINEAGE_DISAGREES, "the recipe in the folder gives the suspect's bits "
+                                    "as well without one of its sources"},
+    [SAME_BITS] = {WW_LINEAGE_AGREES,
+                   "the recipe in the folder gives the suspect's bits"},
+    [AS_GOOD] = {WW_LINEAGE_AGREES,
+                 "the recipe in the folder gives the suspect's bits, as it does with a "
+                 "candidate in the place of one of its sources"},
+    [NEARLY] = {WW_LINEAGE_UNTOLD,
+                "the recipe in the folder gives nearly as many of the suspect's bits "
+                "with a candidate in the place of one of its sources"},
 };
 
 /* A source that changes nothing is declared and not observed. Another model in the place
  * of one gives a second recipe: where both give all bits the declared one is as true. */
-static struct judged judge(const struct ww_replay_report *r)
+static enum judged judge(const struct ww_replay_report *r)
 {
-    const bool all = r->match >= 1;
     bool idle = false;
     bool better = false;
     bool alike = false;
@@ -76,38 +93,23 @@ static struct judged judge(const struct ww_replay_report *r)
         better |= near && other->control && other->match > r->match;
         alike |= near && other->control;
     }
-    if (r->match < WW_REPLAY_SUPPORTED || better) {
-        return (struct judged){
-            WW_LINEAGE_DISAGREES,
-            better ? "the recipe in the folder gives more of the suspect's bits with a "
-                     "candidate in the place of one of its sources"
-                   : "the recipe in the folder does not give the suspect's bits"};
+    if (better) {
+        return BETTER;
+    }
+    if (r->match < WW_REPLAY_SUPPORTED) {
+        return OTHER_BITS;
     }
     if (idle) {
-        return (struct judged){WW_LINEAGE_DISAGREES,
-                               "the recipe in the folder gives the suspect's bits as "
-                               "well without one of its sources"};
+        return IDLE;
     }
-    if (!alike) {
-        return (struct judged){WW_LINEAGE_AGREES,
-                               "the recipe in the folder gives the suspect's bits"};
-    }
-    return all ? (struct judged){WW_LINEAGE_AGREES,
-                                 "the recipe in the folder gives the suspect's bits, as "
-                                 "it "
-                                 "does with a candidate in the place of one of its "
-                                 "sources"}
-               : (struct judged){WW_LINEAGE_UNTOLD,
-                                 "the recipe in the folder gives nearly as many of the "
-                                 "suspect's bits with a candidate in the place of one of "
-                                 "its sources"};
+    return !alike ? SAME_BITS : r->match >= 1 ? AS_GOOD : NEARLY;
 }
 
 /* The recipe that lies in the folder, replayed. */
 static enum ww_err replay(struct ww_agreeing *a, struct ww_error *err)
 {
     struct ww_verify_lineage_report *r = a->report;
-    struct judged judged;
+    enum judged judged = OTHER_BITS;
     bool most = true;
     char *path = ww_path_join(a->suspect, WW_MERGE_RECIPE_FILE);
     const struct ww_replay_options options = {.recipe = path,
@@ -145,7 +147,7 @@ static enum ww_err replay(struct ww_agreeing *a, struct ww_error *err)
         }
     }
     judged = judge(&r->replay);
-    if (!rc && (judged.what != WW_LINEAGE_DISAGREES || r->replay.drawn)) {
+    if (!rc && (judgements[judged].what != WW_LINEAGE_DISAGREES || r->replay.drawn)) {
         rc = covers_most(a, &most, err);
     }
     if (rc) {
@@ -158,9 +160,10 @@ static enum ww_err replay(struct ww_agreeing *a, struct ww_error *err)
             "shapes and dtypes",
             err);
     }
-    return r->replay.drawn && judged.what == WW_LINEAGE_DISAGREES
+    return r->replay.drawn && judgements[judged].what == WW_LINEAGE_DISAGREES
                ? ww_agree_drawn(a, err)
-               : ww_agree_conclude(a, judged.what, judged.why, err);
+               : ww_agree_conclude(a, judgements[judged].what, judgements[judged].why,
+                                   err);
 }
 
 enum ww_err ww_lineage_verify(const char *suspect,

@@ -65,8 +65,7 @@ static enum ww_err check_related(struct ww_decomposing *d, const struct ww_repla
         "'%s' is no relative of '%s': the cosine of their weights is %.3f, "
         "expected at least %.1f; or its weights are in an order that comparing "
         "them with the base does not undo%s: a lock and a rotation of the residual "
-        "stream "
-        "above it may be undone by 'attack --anchor BASE SUSPECT OUT'",
+        "stream above it may be undone by 'attack --anchor BASE SUSPECT OUT'",
         d->family.models[WW_FAMILY_SUSPECT]->path, d->family.models[WW_FAMILY_BASE]->path,
         d->cosine, LEAST_COSINE, shapes);
 }
@@ -267,8 +266,7 @@ static enum ww_err tell_same_steps(struct ww_decomposing *d, struct ww_error *er
         return ww_decompose_warn(
             d,
             "the suspect is the base, rounded anew: all that was looked at has the "
-            "base's "
-            "values, and changes shorter than half a step would not be seen",
+            "base's values, and changes shorter than half a step would not be seen",
             err);
     }
     return ww_decompose_count_included(r) > 0
