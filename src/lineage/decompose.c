@@ -155,7 +155,8 @@ static enum ww_err tell_method(struct ww_decomposing *d, struct ww_error *err)
     ww_fit_lengths(d->whole, lengths);
     rc = ww_verdict(&ask, report, err);
     if (!rc) {
-        rc = ww_in_common_drop(report, d->varied.even, err);
+        rc = ww_in_common_drop(report, ww_decompose_rescaled(d) ? NULL : d->varied.even,
+                               err);
     }
     if (!rc) {
         rc = ww_decompose_replay_without(d, before, err);

@@ -212,14 +212,18 @@ enum ww_err ww_decompose_replay_without(struct ww_decomposing *d, const bool *be
     return rc;
 }
 
-/* A sum that has less or more of the base than all of it is no sum of differences. */
+bool ww_decompose_rescaled(const struct ww_decomposing *d)
+{
+    return fabs(d->scale - 1) > RESCALED && d->cosine >= ALONG &&
+           !d->family.disguise.read;
+}
+
 static enum ww_err tell_scale(struct ww_decomposing *d, struct ww_error *err)
 {
     char *text = NULL;
     enum ww_err rc = WW_OK;
 
-    if (fabs(d->scale - 1) <= RESCALED || d->cosine < ALONG || d->family.disguise.read ||
-        d->report->method_match >= BITS_AGREE) {
+    if (!ww_decompose_rescaled(d) || d->report->method_match >= BITS_AGREE) {
         return WW_OK;
     }
     text = ww_asprintf("the base is in the suspect at %.2f of its size, as where a model "

@@ -32,6 +32,10 @@ struct ww_decomposing {
     struct ww_elsewhere elsewhere;
 };
 
+/** Has the suspect less or more of the base than all of it? It is no sum of differences
+ *  then, and what is left of one is mostly the base. */
+bool ww_decompose_rescaled(const struct ww_decomposing *d);
+
 enum ww_err ww_decompose_warn(struct ww_decomposing *d, const char *text,
                               struct ww_error *err) WW_MUST_USE;
 

@@ -88,7 +88,7 @@ enum ww_err ww_in_common_drop(struct ww_decompose_report *report, const double *
         struct ww_lineage_source *s = &report->sources[i];
         char *why = NULL;
         enum ww_err rc = s->included ? ask_controls(report, s, &why, err) : WW_OK;
-        if (!rc && !why && s->included) {
+        if (!rc && !why && s->included && even) {
             rc = ask_tensors(report, s, even[i], &why, err);
         }
         if (rc) {

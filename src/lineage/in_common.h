@@ -17,7 +17,8 @@
  *    in tensors differ by more than a third of their mean, unless no more than one in
  *    twenty of the controls reach as much.
  *
- * even: [n_sources] of struct ww_varied. WW_E_NOMEM. */
+ * even: [n_sources] of struct ww_varied; NULL: what is unexplained is no other model's,
+ * and tensors are not asked. WW_E_NOMEM. */
 enum ww_err ww_in_common_drop(struct ww_decompose_report *report, const double *even,
                               struct ww_error *err) WW_MUST_USE;
 

@@ -459,8 +459,7 @@ def check(tool, case, candidates):
         # Bits that all agree leave an interval of no width.
         if holds and not low - 1e-5 <= truth <= high + 1e-5:
             problems.append(f"{name}: {truth} is not in {low:.4f} to {high:.4f}")
-        # A bound of 1: the weights are no longer the merge's, and a source may go unseen.
-        if source["included"] != (truth > 0) and not (truth > 0 and bound == 1):
+        if source["included"] != (truth > 0):
             problems.append(f"{name}: included is {source['included']}")
         if name == "lock dense":
             low, high = source["heads_interval"]

@@ -79,7 +79,8 @@ def folder(path, tensors):
 
 
 def suspects(d):
-    """name: (weights, shares of its sources if all are given, is the answer to be a whole one)"""
+    """name: (weights, shares of its sources if all are given, is the answer to be a whole one). A share of None: it is
+    no source, and the interval is that of a mean over tensors which is not 0."""
     def blend(**weights_of):
         return total([(x, d[n]) for n, x in weights_of.items()])
     inner = delta({k: v.float() for k, v in blend(rev=0.6, caesar=0.4).items()})
@@ -98,7 +99,8 @@ def suspects(d):
         "a twin in the place of a source": (blend(twin=0.5, third=0.5), None, False),
         "a twin, then pruned": (after(pruned, 0.5, blend(twin=0.2, third=0.6)), None, False),
         "a twin taken away, then pruned": (after(pruned, 0.5, blend(twin=-0.1, third=0.6)), None, False),
-        "what siblings have in common": (total([(1, shaken(d["rev"])), (1, rolled(d["caesar"], 90))]), {}, False),
+        "what siblings have in common": (total([(1, shaken(d["rev"])), (1, rolled(d["caesar"], 90))]),
+                                         dict.fromkeys(("rev", "caesar", "third", "fourth", "cousin")), False),
         "a sibling": (total([(1, rolled(d["caesar"], 90))]), {}, False),
     }
 
@@ -116,9 +118,9 @@ def judge(found, shares, whole):
         out.append("in part" if whole else "whole")
     for s in found["sources"] if shares is not None else ():
         name, want = os.path.basename(s["name"]), shares.get(os.path.basename(s["name"]), 0)
-        if s["included"] != (want != 0):
+        if s["included"] != bool(want):
             out.append(f"{name} {'named' if s['included'] else 'missed'}")
-        if shares and not s["interval"][0] - 1e-4 <= want <= s["interval"][1] + 1e-4:
+        if want is not None and not s["interval"][0] - 1e-4 <= want <= s["interval"][1] + 1e-4:
             out.append(f"{name}: {want} is not in {s['interval']}")
     return out
 
